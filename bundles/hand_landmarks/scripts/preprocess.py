@@ -1,0 +1,84 @@
+"""Write what the network gets: canvases, their landmarks and a picture of canvas and heatmaps, to look at."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from .alignment import overview_matrix
+from .shared.cases import CaseDataset, CaseFailure, atomic_path
+from .shared.deform import Deformation
+from .shared.heatmaps import gaussian_heatmaps
+from .shared.points import transform_points
+
+logger = logging.getLogger(__name__)
+
+
+def heatmap_picture(canvas: torch.Tensor, heatmaps: torch.Tensor) -> Image.Image:
+    """The network input in grey with the strongest heatmap of every pixel in orange.
+
+    Args:
+        canvas: (X, Y) in 0..1.
+        heatmaps: (K, X / stride, Y / stride) with peaks of 1.
+    """
+    grey = Image.fromarray((canvas.T.clamp(0, 1) * 255).byte().numpy()).convert("RGB")
+    strength = (heatmaps.amax(dim=0).T.clamp(0, 1) * 255).byte().numpy()
+    mask = Image.fromarray(strength).resize(grey.size, Image.Resampling.BILINEAR)
+    return Image.composite(Image.new("RGB", grey.size, (255, 140, 0)), grey, mask)
+
+
+def write_preprocessed(dataset: CaseDataset, output_dir: str, size: Sequence[int], stride: int, sigma: float) -> None:
+    """Run the preprocessing of annotated cases and keep its results.
+
+    For each case: ``<case>_canvas.png`` (8 bit), ``<case>_canvas.json`` (map from canvas to file, polarity, landmarks in
+    canvas indices) and ``<case>_heatmaps.png``, the network input with its target heatmaps.
+
+    Args:
+        dataset: cases with the image and its landmarks, preprocessed.
+        output_dir: where to.
+        size: (X, Y) of the network input.
+        stride: input pixels per heatmap pixel.
+        sigma: of the heatmaps in heatmap pixels.
+
+    Raises:
+        SystemExit: with code 1 at the end if a case failed.
+    """
+    folder = Path(output_dir)
+    failed = 0
+    for index in tqdm(range(len(dataset)), desc="preprocess", disable=len(dataset) == 0):
+        item = dataset[index]
+        if isinstance(item, CaseFailure):
+            tqdm.write(item.line, file=sys.stderr)
+            failed += 1
+            continue
+        image, points, case = item["image"], item["landmarks"], item["case"]
+        pixels = torch.as_tensor(image).as_subclass(torch.Tensor)
+        with atomic_path(folder / f"{case}_canvas.png") as path:
+            Image.fromarray((pixels[0].T * 255).byte().numpy()).save(path, format="png")
+        to_file = torch.linalg.inv(torch.as_tensor(image.meta["original_affine"]).double()) @ image.affine
+        record = {
+            "case": case,
+            "file": str(image.meta["filename_or_obj"]),
+            "canvas_to_file": to_file.numpy().round(9).tolist(),
+            "inverted": image.meta["inverted"],
+            "landmarks": np.asarray(points).round(3).tolist(),
+        }
+        with atomic_path(folder / f"{case}_canvas.json") as path:
+            path.write_text(json.dumps(record, indent=1))
+        matrix = overview_matrix(tuple(pixels.shape[1:]), tuple(size))
+        view = Deformation(matrix[:2].float(), None, tuple(size)).apply(pixels)[0]
+        in_view = transform_points(points, torch.linalg.inv(matrix))
+        heatmaps = gaussian_heatmaps(in_view[None] / stride, tuple(extent // stride for extent in size), sigma)[0]
+        with atomic_path(folder / f"{case}_heatmaps.png") as path:
+            heatmap_picture(view, heatmaps).save(path, format="png")
+    logger.info("%d of %d cases written to %s", len(dataset) - failed, len(dataset), folder)
+    if failed:
+        raise SystemExit(1)

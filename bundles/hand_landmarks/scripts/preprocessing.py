@@ -1,0 +1,227 @@
+"""From a hand radiograph of any size and exposure to a canvas of fixed size with standard grey values.
+
+The same chain serves training and inference: trim constant margins, make bones bright, resize isotropically with
+padding, match the histogram inside the hand outline to a reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from scipy import ndimage
+from skimage.filters import gaussian, threshold_otsu
+
+from .shared.cases import CaseError
+from .shared.points import transform_points
+
+REFERENCE_FILE = Path(__file__).with_name("hand_reference.json")
+
+
+def constant_margins(image: np.ndarray, tolerance: float = 0.005) -> tuple[slice, ...]:
+    """Part of the image inside margins of one grey value (a white page around a scan, say).
+
+    Args:
+        image: (X, Y), any range.
+        tolerance: spread inside a row or column, as a fraction of the range of the image, that counts as constant.
+
+    Returns:
+        One slice per axis; the whole image when there are no margins.
+    """
+    limit = tolerance * float(image.max() - image.min())
+    slices = []
+    for axis in range(2):
+        lines = np.moveaxis(image, axis, 0)
+        # The margin has the value of its outermost line; anything else starts the picture.
+        start, stop = 0, len(lines)
+        while start < stop - 1 and np.ptp(lines[start]) <= limit and abs(lines[start, 0] - lines[0, 0]) <= limit:
+            start += 1
+        while stop - 1 > start and np.ptp(lines[stop - 1]) <= limit and abs(lines[stop - 1, 0] - lines[-1, 0]) <= limit:
+            stop -= 1
+        slices.append(slice(start, stop))
+    return tuple(slices)
+
+
+def hand_outline(image: np.ndarray) -> np.ndarray:
+    """Largest bright component after Otsu's threshold, holes filled.
+
+    Args:
+        image: (X, Y), bones bright, in 0..1.
+
+    Returns:
+        (X, Y) bool.
+    """
+    smooth = gaussian(image, sigma=max(image.shape) / 128)
+    labels, count = ndimage.label(smooth > threshold_otsu(smooth))
+    if count == 0:
+        return np.zeros(image.shape, dtype=bool)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return ndimage.binary_fill_holes(labels == sizes.argmax())
+
+
+def is_inverted(image: np.ndarray) -> bool:
+    """Whether the background is brighter than the hand.
+
+    The hand lies inside the picture while the background runs along its edge: the edge is taken where it does not
+    belong to the forearm, which enters through one side only, by leaving out the side with the most hand.
+
+    Args:
+        image: (X, Y) in 0..1.
+    """
+    threshold = threshold_otsu(image)
+    bright = gaussian(image, sigma=max(image.shape) / 128) > threshold
+    width = max(1, min(image.shape) // 64)
+    sides = [bright[:width], bright[-width:], bright[:, :width], bright[:, -width:]]
+    edge = float(np.median([side.mean() for side in sides]))
+    x, y = (slice(size // 4, size - size // 4) for size in image.shape)
+    return edge > float(bright[x, y].mean())
+
+
+def reference_quantiles() -> np.ndarray:
+    """Grey values (Q,) at equally spaced quantiles inside the outline, the mean over the training hands."""
+    return np.asarray(json.loads(REFERENCE_FILE.read_text())["quantiles"])
+
+
+def image_quantiles(image: np.ndarray, outline: np.ndarray, count: int = 65) -> np.ndarray:
+    """Grey values (count,) at equally spaced quantiles inside the outline."""
+    return np.quantile(image[outline], np.linspace(0, 1, count))
+
+
+def match_histogram(image: np.ndarray, outline: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Monotone map of the grey values that gives the inside of the outline the reference histogram.
+
+    The map is found inside the outline alone and runs on linearly to 0 below it, so that a finger that Otsu's
+    threshold has missed keeps its contrast.
+
+    Args:
+        image: (X, Y) in 0..1.
+        outline: (X, Y) bool.
+        reference: (Q,) grey values at equally spaced quantiles.
+    """
+    source = image_quantiles(image, outline, len(reference))
+    # Equal neighbours (a saturated image) would make the map ambiguous.
+    source, first = np.unique(source, return_index=True)
+    return np.interp(image, np.concatenate([[0.0], source]), np.concatenate([[0.0], reference[first]]))
+
+
+def fit_matrix(shape: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
+    """(3, 3) map from canvas to image indices that shows the whole image centred, isotropic and as large as possible."""
+    scale = max(size / target for size, target in zip(shape, canvas, strict=True))
+    matrix = np.diag([scale, scale, 1.0])
+    # Pixel centres: the centre of the canvas is the centre of the image.
+    matrix[:2, 2] = (np.asarray(shape) - 1) / 2 - scale * (np.asarray(canvas) - 1) / 2
+    return matrix
+
+
+def fit_to_canvas(image: np.ndarray, canvas: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Isotropic resize with zero padding, anti-aliased when shrinking.
+
+    Args:
+        image: (X, Y).
+        canvas: (X, Y) of the result.
+
+    Returns:
+        the canvas and the (3, 3) map from canvas to image indices.
+    """
+    matrix = fit_matrix(image.shape, canvas)
+    tensor = torch.as_tensor(image, dtype=torch.float32)[None, None]
+    scale = matrix[0, 0]
+    if scale > 1:
+        # Area averages first, then exact sampling below: one step alone would alias or shift by part of a pixel.
+        shrunk = [max(2, round(size / scale)) for size in image.shape]
+        small = F.interpolate(tensor, size=shrunk, mode="bilinear", antialias=True, align_corners=False)
+    else:
+        small = tensor
+    ratio = [source / size for source, size in zip(image.shape, small.shape[2:], strict=True)]
+    axes = []
+    for axis in range(2):
+        index = torch.arange(canvas[axis]) * scale + matrix[axis, 2]  # in image pixels
+        index = (index + 0.5) / ratio[axis] - 0.5  # in pixels of the shrunk image
+        axes.append(2 * index / (small.shape[2 + axis] - 1) - 1)
+    grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="ij")[::-1], dim=-1)[None].float()
+    result = F.grid_sample(small, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    return result[0, 0].numpy(), matrix
+
+
+class StandardizeHandd(MapTransform):
+    """Trim margins, make bones bright, fit the canvas, match the histogram; points come along.
+
+    The image is a MetaTensor (1, X, Y) with any grey values. Its affine follows every step, so that
+    ``inverse(original_affine) @ affine`` maps canvas indices to pixels of the file. ``meta["inverted"]`` says whether
+    the polarity was turned.
+
+    Args:
+        keys: the image.
+        canvas: (X, Y) of the result.
+        points_key: landmarks (K, 2) in pixels of the file that are mapped to canvas indices, where present.
+        invert: True or False to set the polarity by hand, None to recognise it.
+        match: whether to match the histogram.
+
+    Raises:
+        CaseError: when no hand outline can be found.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "image",
+        canvas: tuple[int, int] = (576, 768),
+        points_key: str = "landmarks",
+        invert: bool | None = None,
+        match: bool = True,
+    ) -> None:
+        super().__init__(keys)
+        self.canvas, self.points_key, self.invert, self.match = tuple(canvas), points_key, invert, match
+        self.reference = reference_quantiles()
+
+    def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[key]
+            result[key] = self.standardize(image)
+            if self.points_key in result:
+                to_canvas = torch.linalg.inv(result[key].affine) @ torch.as_tensor(image.meta["original_affine"]).double()
+                result[self.points_key] = transform_points(result[self.points_key], to_canvas)
+        return result
+
+    def standardize(self, image: MetaTensor) -> MetaTensor:
+        """(1, X, Y) with any grey values to (1, *canvas) in 0..1."""
+        name = str(image.meta.get("filename_or_obj", "image"))
+        pixels = image[0].numpy()
+        margins = constant_margins(pixels)
+        pixels = pixels[margins]
+        if min(pixels.shape) < 16:
+            raise CaseError(name, "has no content inside its margins", "give a hand radiograph")
+        low, high = np.percentile(pixels, [0.5, 99.5])
+        if high <= low:
+            raise CaseError(name, "shows a single grey value", "give a hand radiograph")
+        canvas, matrix = fit_to_canvas(np.clip((pixels - low) / (high - low), 0, 1), self.canvas)
+        inside = fit_to_canvas(np.ones(pixels.shape, dtype=np.float32), self.canvas)[0] > 0.5
+        x, y = (slice(*np.flatnonzero(inside.any(axis=1 - axis))[[0, -1]] + [0, 1]) for axis in range(2))
+        picture = canvas[x, y]
+        inverted = is_inverted(picture) if self.invert is None else self.invert
+        if inverted:
+            picture = 1 - picture
+        outline = hand_outline(picture)
+        if not 0.02 < outline.mean() < 0.95:
+            raise CaseError(name, "shows no hand outline", "give a radiograph of one hand")
+        if self.match:
+            picture = match_histogram(picture, outline, self.reference)
+        canvas = np.zeros(self.canvas, dtype=np.float32)
+        canvas[x, y] = picture
+
+        offset = np.array([margin.start for margin in margins])
+        to_image = torch.eye(4, dtype=torch.float64)
+        to_image[:2, :2] = torch.as_tensor(matrix[:2, :2])
+        to_image[:2, 3] = torch.as_tensor(matrix[:2, 2] + offset)
+        result = MetaTensor(torch.as_tensor(canvas)[None], meta=dict(image.meta))
+        result.affine = image.affine.double() @ to_image
+        result.meta["inverted"] = bool(inverted)
+        return result

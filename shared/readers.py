@@ -1,0 +1,238 @@
+"""Radiographs from PNG, JPEG, BMP, TIFF, DICOM, NIfTI, MHA and NRRD as one kind of image."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import ImageReader
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .cases import VOLUME_SUFFIXES, CaseError, image_suffix, is_dicom
+from .dicom import displayed_pixels, pixel_spacing, read_header
+from .image_files import LPS_TO_RAS, LUMA, check_finite, read_grid
+
+# A single slice of these is no projection of the body.
+TOMOGRAPHIC = {"CT": "a CT slice", "MR": "an MR slice", "PT": "a PET slice", "NM": "a scintigram", "US": "ultrasound"}
+EXIF_ORIENTATION = 274
+
+
+@dataclass
+class Radiograph:
+    """A radiograph as read.
+
+    Attributes:
+        pixels: (X, Y) float32, upright.
+        file_affine: (4, 4), indices of the file (column, row) to RAS mm, 1 mm a pixel where the size is not known.
+        to_file: (4, 4), indices of ``pixels`` to indices of the file; differs from the identity where EXIF says that
+            the file is to be turned for display.
+        spacing_source: "dicom", "file" or "none": where the pixel size comes from.
+        spacing_tag: DICOM attribute of the pixel size, else the same as ``spacing_source``.
+        photometric: photometric interpretation of a DICOM or TIFF file, "MONOCHROME2" for others.
+    """
+
+    pixels: np.ndarray
+    file_affine: np.ndarray
+    to_file: np.ndarray
+    spacing_source: str = "none"
+    spacing_tag: str = "none"
+    photometric: str = "MONOCHROME2"
+
+
+def plain_affine(spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+    """(4, 4) of an image without a place in the patient: x grows to the left, y to the back, like ITK reads a PNG."""
+    return LPS_TO_RAS @ np.diag([*spacing, 1.0, 1.0])
+
+
+def exif_matrix(orientation: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Indices of the upright image to indices of the file.
+
+    Args:
+        orientation: EXIF tag 274, 1 to 8.
+        shape: (X, Y) of the upright image.
+
+    Returns:
+        (4, 4).
+    """
+    swap = orientation >= 5
+    matrix = np.eye(4)
+    if swap:
+        matrix[[0, 1]] = matrix[[1, 0]]
+    sizes = shape[::-1] if swap else shape
+    for axis, flips in enumerate(((2, 3, 7, 8), (3, 4, 6, 7))):
+        if orientation in flips:
+            matrix[axis] *= -1
+            matrix[axis, 3] = sizes[axis] - 1
+    return matrix
+
+
+def read_picture(path: str | os.PathLike) -> Radiograph:
+    """A PNG, JPEG, BMP or TIFF file; colours are mixed to grey and transparency is dropped.
+
+    Raises:
+        CaseError: when it is no image, is cut off, has several pages or is absurdly large.
+    """
+    advice = "export the radiograph again as PNG, JPEG or DICOM"
+    try:
+        # From memory: Pillow maps uncompressed TIFF files, and scrambles those that EXIF lays on their side.
+        with Image.open(io.BytesIO(Path(path).read_bytes())) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise CaseError(path, f"holds {image.n_frames} pages", "export the one image to be processed")
+            orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
+            white_is_zero = image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(262) == 0
+            image.load()  # TIFF is turned upright here
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode not in ("L", "F") and not upright.mode.startswith("I"):
+                upright = upright.convert("RGB" if upright.mode not in ("1", "LA", "La") else "L")
+            values = np.asarray(upright, dtype=np.float32)
+    except UnidentifiedImageError as error:
+        raise CaseError(path, "is no image", advice) from error
+    except Image.DecompressionBombError as error:
+        raise CaseError(path, "has too many pixels for a radiograph", advice) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise CaseError(path, f"is cut off or damaged ({error})", advice) from error
+    pixels = values @ LUMA.astype(np.float32) if values.ndim == 3 else values
+    pixels = np.ascontiguousarray(pixels.T)
+    if white_is_zero:  # Pillow turns 8-bit files of this kind, but not 16-bit ones
+        pixels = pixels.max() + pixels.min() - pixels
+    to_file = exif_matrix(orientation if 1 <= orientation <= 8 else 1, pixels.shape)
+    return Radiograph(pixels, plain_affine(), to_file, photometric="MONOCHROME1" if white_is_zero else "MONOCHROME2")
+
+
+def read_dicom_xray(path: str | os.PathLike) -> Radiograph:
+    """A DICOM radiograph of one frame.
+
+    Raises:
+        CaseError: when it holds no pixels, several frames, or a slice of a volume.
+    """
+    data = read_header(path)
+    if (kind := TOMOGRAPHIC.get(data.get("Modality", ""))) is not None and "PixelData" in data:
+        raise CaseError(path, f"is {kind}", "give a radiograph (CR, DX, RG, XA or a scanned film)")
+    pixels = displayed_pixels(path, data).T
+    spacing, tag = pixel_spacing(data)
+    return Radiograph(
+        np.ascontiguousarray(pixels, dtype=np.float32),
+        plain_affine(spacing or (1.0, 1.0)),
+        np.eye(4),
+        "none" if spacing is None else "dicom",
+        tag,
+        str(data.get("PhotometricInterpretation", "MONOCHROME2")),
+    )
+
+
+def read_grid_xray(path: str | os.PathLike) -> Radiograph:
+    """A NIfTI, MHA or NRRD file of one slice, with its axes as stored.
+
+    A pixel size of exactly 1 x 1 mm is what converters write when they know none, and is taken as unknown.
+
+    Raises:
+        CaseError: when it holds a volume.
+    """
+    array, affine = read_grid(path)
+    thin = [axis for axis, size in enumerate(array.shape) if size == 1]
+    if array.ndim == 3 and thin:
+        axes = [axis for axis in range(3) if axis != thin[0]]
+        array, affine = array.squeeze(thin[0]), affine[:, [*axes, thin[0], 3]]
+    if array.ndim != 2:
+        shape = " x ".join(map(str, array.shape))
+        raise CaseError(path, f"is a volume of {shape}", "give a single radiograph")
+    sizes = np.linalg.norm(affine[:3, :2], axis=0)
+    known = bool(np.isfinite(sizes).all() and (sizes > 1e-3).all() and not np.allclose(sizes, 1, atol=1e-6))
+    if abs(np.linalg.det(affine)) < 1e-9 or not np.isfinite(affine).all():
+        affine = plain_affine()
+    pixels = np.ascontiguousarray(array, dtype=np.float32)
+    source = "file" if known else "none"
+    return Radiograph(pixels, affine, np.eye(4), source, source)
+
+
+def check_radiograph(path: str | os.PathLike, pixels: np.ndarray, min_size: int, max_aspect: float) -> None:
+    """Refuse what cannot be a radiograph, of whatever part of the body.
+
+    Args:
+        path: for the message.
+        pixels: (X, Y).
+        min_size: pixels along the shorter side.
+        max_aspect: longer side over shorter side.
+
+    Raises:
+        CaseError: NaN or infinite values, too small, too long, or (nearly) a single grey value.
+    """
+    width, height = pixels.shape
+    advice = "give a whole radiograph"
+    if min(pixels.shape) < min_size:
+        raise CaseError(path, f"has {width} x {height} pixels, fewer than {min_size} on a side", advice)
+    if max(pixels.shape) > max_aspect * min(pixels.shape):
+        raise CaseError(path, f"has {width} x {height} pixels, more than {max_aspect:g} times as long as wide", advice)
+    check_finite(path, pixels)
+    spread = float(np.ptp(pixels))
+    # Integers in steps of 1 can be all but constant (a blank page through JPEG); fractions have no such step.
+    if spread == 0 or (spread < 4 and np.array_equal(pixels, np.round(pixels))):
+        raise CaseError(path, f"is blank, all its pixels are about {pixels.flat[0]:g}", advice)
+
+
+class XrayReader(ImageReader):
+    """MONAI reader of a single radiograph: ``LoadImaged("image", reader=XrayReader())``.
+
+    The array is (X, Y) float32 with any grey values, x the column; what absorbs is bright where the file says how it is
+    to be shown (MONOCHROME1 is inverted). The metadata hold, besides MONAI's own:
+
+    - ``affine`` and ``original_affine`` (4, 4) in RAS mm: ``inverse(original_affine) @ affine`` maps array indices to
+      (column, row) of the file, also when EXIF turns the picture; 1 mm a pixel where the size is not known;
+    - ``spacing_source``: "dicom", "file" or "none", ``spacing_tag``: the DICOM attribute, ``photometric``.
+
+    Args:
+        min_size: pixels that the shorter side has to have.
+        max_aspect: how many times the longer side may be as long as the shorter one.
+
+    Raises:
+        CaseError: from :meth:`get_data`, for everything that is no single, whole, non-blank radiograph.
+    """
+
+    def __init__(self, min_size: int = 32, max_aspect: float = 10.0) -> None:
+        super().__init__()
+        self.min_size, self.max_aspect = min_size, max_aspect
+
+    def verify_suffix(self, filename: Sequence[str | os.PathLike] | str | os.PathLike) -> bool:
+        return True
+
+    def read(self, data: Sequence[str | os.PathLike] | str | os.PathLike, **kwargs: Any) -> Path:
+        """The path itself: MONAI drops errors of this method and tries its other readers."""
+        return single_path(data)
+
+    def get_data(self, img: Path) -> tuple[np.ndarray, dict]:
+        if image_suffix(img) in VOLUME_SUFFIXES:
+            radiograph = read_grid_xray(img)
+        elif is_dicom(img):
+            radiograph = read_dicom_xray(img)
+        else:
+            radiograph = read_picture(img)
+        pixels = radiograph.pixels
+        check_radiograph(img, pixels, self.min_size, self.max_aspect)
+        file_corner = radiograph.to_file[:2, :2] @ pixels.shape  # its signs are those of the turn
+        return pixels, {
+            "affine": radiograph.file_affine @ radiograph.to_file,
+            "original_affine": radiograph.file_affine,
+            "spatial_shape": np.abs(file_corner).astype(int),
+            "original_channel_dim": float("nan"),
+            "space": "RAS",
+            "spacing_source": radiograph.spacing_source,
+            "spacing_tag": radiograph.spacing_tag,
+            "photometric": radiograph.photometric,
+        }
+
+
+def single_path(data: Sequence[str | os.PathLike] | str | os.PathLike) -> Path:
+    """The only path of what MONAI hands to a reader.
+
+    Raises:
+        ValueError: when there are several.
+    """
+    paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    if len(paths) != 1:
+        raise ValueError(f"one path expected, got {len(paths)}")
+    return Path(paths[0])

@@ -1,0 +1,138 @@
+"""Every folder in bundles/ goes through the same tests; what is expensive is done once per bundle and session."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import time
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from ci.package import package_bundle
+from tests.bundles.processes import bundle_command, clean_environment, run_bundle
+from tests.bundles.spec import BundleSpec, Data
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUNDLES = sorted(p.name for p in (ROOT / "bundles").iterdir() if (p / "configs").is_dir())
+EPOCHS = 3
+
+
+@dataclass(frozen=True)
+class Bundle:
+    path: Path
+    spec: BundleSpec = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: where it wrote, and what it printed."""
+
+    output: Path
+    log: str
+
+    @property
+    def best(self) -> Path:
+        return self.output / "model.pt"
+
+    @property
+    def last(self) -> Path:
+        return self.output / "checkpoint_last.pt"
+
+
+@pytest.fixture(scope="session", params=BUNDLES)
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    name = request.param
+    if not (ROOT / "tests" / "bundles" / "specs" / f"{name}.py").is_file():
+        pytest.fail(f"bundle {name} has no tests/bundles/specs/{name}.py", pytrace=False)
+    return Bundle(ROOT / "bundles" / name, importlib.import_module(f"tests.bundles.specs.{name}").SPEC)
+
+
+@pytest.fixture(scope="session")
+def work(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp(bundle.name)
+
+
+@pytest.fixture(scope="session")
+def data(bundle: Bundle, work: Path) -> Data:
+    return bundle.spec.make_data(bundle.path, work / "data")
+
+
+@pytest.fixture(scope="session")
+def package(bundle: Bundle, work: Path) -> Path:
+    """The bundle unzipped from its package, in a folder with a space in its name."""
+    archive = package_bundle(bundle.path, work / "dist")
+    with zipfile.ZipFile(archive) as z:
+        z.extractall(work / "un zipped")
+    return work / "un zipped" / bundle.name
+
+
+@pytest.fixture(scope="session")
+def unbroken(bundle: Bundle, data: Data, work: Path) -> Run:
+    """Training from the bundle folder to the end, tracked with MLflow."""
+    output = work / "unbroken"
+    options = {**bundle.spec.train, **data.train, "epochs": EPOCHS, "output_dir": output, "tracking": "mlflow"}
+    return Run(output, run_bundle(bundle.path, "train", options))
+
+
+@pytest.fixture(scope="session")
+def killed(bundle: Bundle, data: Data, work: Path) -> Run:
+    """The same training from another folder, killed while its second and its last epoch run, then resumed."""
+    output, elsewhere = work / "killed", work / "else where"
+    elsewhere.mkdir()
+    options = {**bundle.spec.train, **data.train, "epochs": EPOCHS, "output_dir": output, "resume": "auto"}
+    for _ in range(EPOCHS - 1):
+        command = bundle_command(bundle.path, "train", options, elsewhere=True)
+        kill_after_checkpoint(command, elsewhere, output / "checkpoint_last.pt")
+    return Run(output, run_bundle(bundle.path, "train", options, cwd=elsewhere))
+
+
+def kill_after_checkpoint(command: list[str], cwd: Path, checkpoint: Path, timeout_s: float = 120) -> None:
+    """Starts a training and kills it (SIGKILL, with all its workers) as soon as it has renewed its last checkpoint."""
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    process = subprocess.Popen(
+        command, cwd=cwd, env=clean_environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + timeout_s
+        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+            assert process.poll() is None, f"ended with {process.returncode} before it wrote {checkpoint}"
+            assert time.monotonic() < deadline, f"{checkpoint} was not written within {timeout_s} s"
+            time.sleep(0.01)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """A finished inference: where it wrote, and what it printed."""
+
+    output: Path
+    log: str
+
+
+@pytest.fixture(scope="session")
+def inferred(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> Inferred:
+    """Inference from the bundle folder with the weights of `unbroken`."""
+    output = work / "inferred"
+    options = {**bundle.spec.inference, **data.inference, "ckpt_path": unbroken.best, "output_dir": output}
+    return Inferred(output, run_bundle(bundle.path, "inference", options))
+
+
+@pytest.fixture(scope="session")
+def evaluated(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> Inferred:
+    """Evaluation from the bundle folder with the weights of `unbroken`."""
+    output = work / "evaluated"
+    options = {**bundle.spec.train, **data.evaluate, "ckpt_path": unbroken.best, "output_dir": output}
+    return Inferred(output, run_bundle(bundle.path, "evaluate", options))
