@@ -34,7 +34,7 @@ def read_header(
     except (InvalidDicomError, OSError, EOFError, ValueError, AttributeError, KeyError, NotImplementedError) as error:
         raise CaseError(path, f"is no whole DICOM file ({one_line(str(error))[:80]})", advice) from error
     if not {"SOPClassUID", "Modality", "Rows", "SeriesInstanceUID"} & set(data.dir()):
-        raise CaseError(path, "is no DICOM file", advice)
+        raise CaseError(path, "is no DICOM file, or is cut off", advice)
     return data
 
 

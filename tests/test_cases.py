@@ -211,10 +211,10 @@ def test_atomic_path_leaves_a_whole_file_or_none(tmp_path):
 
 
 CONFIG = {
-    "imports": ["$import torch", "$import shared.cases"],
+    "imports": ["$from shared.cases import find_cases"],
     "dataset_dir": "",
     "num_workers": 0,
-    "cases": "$shared.cases.find_cases(@dataset_dir)",
+    "cases": "$find_cases(@dataset_dir)",
     "dataset": {"_target_": "monai.data.Dataset", "data": "@cases", "transform": {
         "_target_": "LoadImaged", "keys": "image", "reader": "shared.readers.XrayReader"}},
     "loader": {"_target_": "DataLoader", "dataset": "@dataset", "num_workers": "@num_workers"},

@@ -159,8 +159,8 @@ def test_a_compression_that_pydicom_cannot_decode_is_left_to_itk(tmp_path):
     assert lacks_decoder(pydicom.dcmread(tmp_path / "a.dcm"))
     np.testing.assert_array_equal(load(tmp_path / "a.dcm").numpy(), picture(4000))
     content = (tmp_path / "a.dcm").read_bytes()
-    (tmp_path / "cut.dcm").write_bytes(content[: len(content) // 2])
-    with pytest.raises(CaseError, match="cannot be decoded"):
+    (tmp_path / "cut.dcm").write_bytes(content[:-400])
+    with pytest.raises(CaseError, match="cut off"):
         load(tmp_path / "cut.dcm")
 
 

@@ -37,8 +37,8 @@ def project(
         affine: (4, 4) voxel indices to mm.
         rows: detector rows.
         columns: detector columns.
-        method: "siddon" (exact for voxels of constant value) or "trilinear" (``samples`` points per ray, for a source and a
-            detector outside the volume).
+        method: "siddon" (exact for voxels of constant value) or "trilinear" (``samples`` points per ray, for a source
+            and a detector outside the volume).
         samples: points per ray of the trilinear method.
 
     Returns:

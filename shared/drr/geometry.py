@@ -1,10 +1,10 @@
 """Projective geometry of one X-ray: flat detector, camera pose, projection of points and rays.
 
-Frames. World is RAS mm. The camera frame has its origin in the X-ray source, x along the detector's columns (image left to
-right), y along its rows (image top to bottom), z towards the detector. ``camera_to_world`` (4, 4) maps camera to world; its
-upper left 3x3 block is a rotation, or a rotation with one reflection (determinant -1) where the image is shown mirrored, as
-a postero-anterior chest X-ray is. Pixels are (u, v) = (column, row) with pixel centres at integers, so the first pixel's
-centre is (0, 0).
+Frames. World is RAS mm. The camera frame has its origin in the X-ray source, x along the detector's columns (image left
+to right), y along its rows (image top to bottom), z towards the detector. ``camera_to_world`` (4, 4) maps camera to
+world; its upper left 3x3 block is a rotation, or a rotation with one reflection (determinant -1) where the image is
+shown mirrored, as a postero-anterior chest X-ray is. Pixels are (u, v) = (column, row) with pixel centres at integers,
+so the first pixel's centre is (0, 0).
 
 Images here are detector images: tensors (B, C, rows, columns), unlike the (C, X, Y) of the rest of the project.
 """
@@ -27,7 +27,8 @@ class Detector:
         columns: number of pixel columns.
         pixel_mm: distance between columns and between rows [mm] (not necessarily equal).
         sdd: source-to-detector distance [mm].
-        offset_mm: principal point (where the z axis meets the detector) minus the detector's centre, along u and v [mm].
+        offset_mm: principal point (where the z axis meets the detector) minus the detector's centre, along u and v
+            [mm].
 
     Raises:
         ValueError: where a size or a distance is not positive.
@@ -122,13 +123,13 @@ def invert_rigid(matrix: Tensor) -> Tensor:
 
 
 def projection_matrix(camera_to_world: Tensor, detector: Detector) -> Tensor:
-    """Projection matrices (B, 3, 4) from world RAS mm to homogeneous (u, v) pixels (Hartley & Zisserman, P = K [R | t])."""
+    """Projection matrices P = K [R | t], (B, 3, 4), from world RAS mm to homogeneous (u, v) pixels."""
     pose = as_batch(camera_to_world)
     return detector.intrinsics(pose.dtype, pose.device) @ invert_rigid(pose)[:, :3]
 
 
 def project_points(points: Tensor, camera_to_world: Tensor, detector: Detector) -> Tensor:
-    """Pixels (B, N, 2) = (u, v) of world points (N, 3) or (B, N, 3) [RAS mm]; NaN for points not in front of the source."""
+    """Pixels (B, N, 2) = (u, v) of points (N, 3) or (B, N, 3) [RAS mm]; NaN for points not in front of the source."""
     matrix = projection_matrix(camera_to_world, detector)
     homogeneous = points @ matrix[:, :, :3].mT + matrix[:, None, :, 3]
     depth = homogeneous[..., 2:]
@@ -145,8 +146,8 @@ def ray_frame(camera_to_world: Tensor, detector: Detector) -> Tensor:
     """Rays of a view in compact form, differentiable in the pose.
 
     Returns:
-        (B, 4, 3) [RAS mm]: source; centre of pixel (row 0, column 0); step to the next column; step to the next row. The ray of
-        pixel (row i, column j) runs from the source to ``frame[1] + j * frame[2] + i * frame[3]``.
+        (B, 4, 3) [RAS mm]: source; centre of pixel (row 0, column 0); step to the next column; step to the next row.
+        The ray of pixel (row i, column j) runs from the source to ``frame[1] + j * frame[2] + i * frame[3]``.
     """
     pose = as_batch(camera_to_world)
     (u0, v0), (du, dv) = detector.principal_point, detector.pixel_mm
@@ -155,7 +156,7 @@ def ray_frame(camera_to_world: Tensor, detector: Detector) -> Tensor:
 
 
 def ray_frame_in_voxels(frame: Tensor, affine: Tensor) -> Tensor:
-    """Ray frame (B, 4, 3) in voxel indices instead of world mm, for a volume whose ``affine`` (4, 4) maps voxels to RAS mm."""
+    """Ray frame (B, 4, 3) in voxel indices instead of RAS mm; ``affine`` (4, 4) maps voxels of the volume to RAS mm."""
     inverse = torch.linalg.inv(affine.to(frame.device, torch.float64)).to(frame.dtype)
     points = frame @ inverse[:3, :3].mT
     is_point = torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=frame.dtype, device=frame.device)
@@ -163,8 +164,10 @@ def ray_frame_in_voxels(frame: Tensor, affine: Tensor) -> Tensor:
 
 
 def expand_rays(frame: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
-    """Source (B, 1, 3) and targets (B, rows * columns, 3), row by row, of a ray frame (B, 4, 3), in the frame's unit."""
+    """Source (B, 1, 3) and targets (B, rows * columns, 3), row by row, of a ray frame (B, 4, 3), in its unit."""
     j = torch.arange(columns, dtype=frame.dtype, device=frame.device)
     i = torch.arange(rows, dtype=frame.dtype, device=frame.device)
-    targets = frame[:, None, None, 1] + j[:, None] * frame[:, None, None, 2] + i[:, None, None] * frame[:, None, None, 3]
+    targets = (
+        frame[:, None, None, 1] + j[:, None] * frame[:, None, None, 2] + i[:, None, None] * frame[:, None, None, 3]
+    )
     return frame[:, :1], targets.flatten(1, 2)

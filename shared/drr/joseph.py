@@ -1,7 +1,8 @@
 """Joseph projection of a volume on the CPU, differentiable in the rays and in the volume.
 
-The kernels and the model behind them are in `joseph_kernels`. The first call compiles them (a few seconds; kept on disk where
-possible). As many threads work as torch uses (``torch.get_num_threads()``); results do not depend on their number.
+The kernels and the model behind them are in `joseph_kernels`. The first call compiles them (a few seconds; kept on disk
+where possible). As many threads work as torch uses (``torch.get_num_threads()``); results do not depend on their
+number.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def _row_blocks(rows: int) -> list[tuple[int, int]]:
 
 
 class _Joseph(torch.autograd.Function):
-    """(volume (X, Y, Z), frames (B, 4, 3) float64, metric (3, 3) float64, rows, columns) -> images (B, rows, columns)."""
+    """(volume (X, Y, Z), frames (B, 4, 3) float64, metric (3, 3) float64, rows, columns) -> images (B, rows,
+    columns).
+    """
 
     @staticmethod
     def forward(ctx: Any, volume: Tensor, frames: Tensor, metric: Tensor, rows: int, columns: int) -> Tensor:
@@ -109,23 +112,22 @@ def project(volume: Tensor, frames: Tensor, affine: Tensor, rows: int, columns: 
 
     Args:
         volume: (X, Y, Z) float32 or float64 on the CPU, in units per mm; contiguous, or it is copied.
-        frames: ray frames (B, 4, 3) in voxel indices, see `geometry.ray_frame_in_voxels`; the gradient goes on from there to
-            any parametrisation of the pose.
+        frames: ray frames (B, 4, 3) in voxel indices, see `geometry.ray_frame_in_voxels`; the gradient goes on from
+            there to any parametrisation of the pose.
         affine: (4, 4) voxel indices to mm, for the lengths.
         rows: detector rows.
         columns: detector columns.
 
     Returns:
-        Images (B, rows, columns) of the volume's dtype. Extra memory: the images, and six values per pixel where the frames
-        need a gradient.
+        Images (B, rows, columns) of the volume's dtype. Extra memory: the images, and six values per pixel where the
+        frames need a gradient.
 
     Raises:
         ValueError: for a volume of another dtype, device or number of axes, or frames that are not finite.
     """
     if volume.ndim != 3 or volume.dtype not in (torch.float32, torch.float64) or volume.device.type != "cpu":
-        raise ValueError(
-            f"volume has to be (X, Y, Z) float32 or float64 on the CPU, got {tuple(volume.shape)} {volume.dtype} on {volume.device}"
-        )
+        given = f"{tuple(volume.shape)} {volume.dtype} on {volume.device}"
+        raise ValueError(f"volume has to be (X, Y, Z) float32 or float64 on the CPU, got {given}")
     frames = frames.double()
     if not bool(frames.detach().isfinite().all()):
         raise ValueError("the camera pose holds values that are not finite")

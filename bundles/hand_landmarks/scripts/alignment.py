@@ -1,7 +1,7 @@
 """The two frames in which the network sees a hand.
 
-In the *overview* frame the whole canvas is fitted into the network's input. In the *upright* frame a similarity
-transform has brought the hand to the place, size and direction of the mean hand, which fills the input.
+In the *overview* frame the whole canvas is fitted into the network's input. In the *upright* frame the hand has been
+turned to the direction of the mean hand and fills the input.
 """
 
 from __future__ import annotations
@@ -9,39 +9,37 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .shared.hand_anatomy import WRIST, WRIST_MM
 from .shared.phantoms.hand_shape import MEAN_SHAPE
-from .shared.points import fit_similarity
+from .shared.points import fit_similarity, transform_points
 
-MARGIN_MM = 12.0
-"""Space left around the mean hand in the upright frame: fingertips, other proportions."""
-
-
-def upright_mean(size: tuple[int, int]) -> Tensor:
-    """Mean hand in the upright frame: (37, 2) indices of a network input of ``size`` (X, Y)."""
-    mean = torch.as_tensor(MEAN_SHAPE, dtype=torch.float64)
-    low, high = mean.min(dim=0).values - MARGIN_MM, mean.max(dim=0).values + MARGIN_MM
-    extent = torch.tensor(size, dtype=torch.float64) - 1
-    scale = (extent / (high - low)).min()
-    return (mean - (low + high) / 2) * scale + extent / 2
+MARGIN_MM = 14.0
+"""Space left around the landmarks in the upright frame, for fingertips and for errors of the first pass."""
 
 
 def upright_matrix(points: Tensor, size: tuple[int, int], weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Frame that brings a hand upright.
+    """Frame that shows a hand upright and as large as its landmarks allow.
 
     Args:
-        points: (37, 2) canvas indices.
+        points: (37, 2) canvas indices; NaN where absent.
         size: (X, Y) of the network input.
         weights: (37,) trust in each point.
 
     Returns:
-        (3, 3) map from network input to canvas indices, and the distances (37,) in mm of the points from the mean
+        (3, 3) map from network input to canvas indices, and the distances in mm of the present points from the mean
         hand after alignment, a measure of how much they look like a hand.
     """
-    mean = upright_mean(size)
-    to_upright, residuals = fit_similarity(points, mean, weights)
-    mm_per_index = WRIST_MM / (mean[WRIST[0]] - mean[WRIST[1]]).norm()
-    return torch.linalg.inv(to_upright), residuals * mm_per_index
+    present = points.isfinite().all(dim=1)
+    points = points[present]
+    mean = torch.as_tensor(MEAN_SHAPE)[present]
+    to_mean, residuals = fit_similarity(points, mean, None if weights is None else weights[present])
+    upright = transform_points(points, to_mean).double()
+    low, high = upright.amin(dim=0) - MARGIN_MM, upright.amax(dim=0) + MARGIN_MM
+    extent = torch.tensor(size, dtype=torch.float64) - 1
+    mm_per_index = ((high - low) / extent).max()
+    frame = torch.eye(3, dtype=torch.float64)
+    frame[:2, :2] *= mm_per_index
+    frame[:2, 2] = (low + high) / 2 - mm_per_index * extent / 2
+    return torch.linalg.inv(to_mean) @ frame, residuals
 
 
 def overview_matrix(canvas: tuple[int, int], size: tuple[int, int], turns: int = 0, mirror: bool = False) -> Tensor:

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable
 from torch import Tensor
 
-from .alignment import overview_matrix, upright_matrix, upright_mean
+from .alignment import overview_matrix, upright_matrix
 from .shared.deform import Deformation, random_controls
 from .shared.hand_anatomy import WRIST, WRIST_MM
 
@@ -66,7 +66,7 @@ class RandHandViewd(Randomizable, MapTransform):
         pixels_per_mm = wrist / WRIST_MM / float(matrix[:2, :2].det().abs().sqrt()) / zoom
         shift = amount * self.translate_mm * pixels_per_mm * self.R.uniform(-1, 1, size=2)
 
-        centre = upright_mean(self.size).mean(dim=0)
+        centre = (torch.tensor(self.size, dtype=torch.float64) - 1) / 2
         turn = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ torch.diag(
             torch.as_tensor(zooms)
         )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from monai.transforms import Transform
+
 from .shared.cases import CaseError
+from .shared.hand_anatomy import HAND_LANDMARK_NAMES
 from .shared.phantoms.hand import write_hand_dataset
-from .shared.point_files import read_landmark_table
+from .shared.point_files import LandmarkRow, match_landmarks, read_landmark_table
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".nii.gz", ".nii", ".mha")
 
@@ -44,7 +49,7 @@ def hand_datalist(
     """
     folder = Path(dataset_dir)
     cases = []
-    for row in read_landmark_table(landmarks):
+    for row in read_landmark_table(landmarks, len(HAND_LANDMARK_NAMES)):
         if split is not None and row.split is not None and row.split != split:
             continue
         inside = folder / row.split if row.split is not None and (folder / row.split).is_dir() else folder
@@ -59,3 +64,32 @@ def hand_datalist(
             write_hand_dataset(phantom_dir, phantoms)
         cases += hand_datalist(phantom_dir, str(table))[:phantoms]
     return cases
+
+
+class AttachLandmarksd(Transform):
+    """Add the reference landmarks of a case from a table: (37, 2) in pixels of the file, under ``landmarks``.
+
+    Looking them up case by case, a missing row costs that case alone.
+
+    Args:
+        table: CSV as in :func:`hand_datalist`.
+
+    Raises:
+        CaseError: when the table is broken, or when called with a case that it has no row of.
+    """
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self.rows: list[LandmarkRow] = read_landmark_table(table, len(HAND_LANDMARK_NAMES))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        return match_landmarks([dict(data)], self.rows, self.table)[0]
+
+
+def prepare_batch(
+    batchdata: Mapping[str, Any], device: torch.device, non_blocking: bool = False, **kwargs: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (B, 1, X, Y) and landmarks (B, 37, 2) of a training batch, the images with channels last for speed."""
+    image = torch.as_tensor(batchdata["image"]).as_subclass(torch.Tensor)
+    image = image.to(device, memory_format=torch.channels_last, non_blocking=non_blocking, **kwargs)
+    return image, torch.as_tensor(batchdata["landmarks"]).to(device, non_blocking=non_blocking)

@@ -24,7 +24,8 @@ class HandLandmarkInferer(Inferer):
     Args:
         size: (X, Y) of the network input.
         stride: input pixels per heatmap pixel.
-        passes: upright passes; with more than one, views shifted by half a heatmap pixel are averaged.
+        passes: upright passes.
+        views: views of each upright pass, shifted by fractions of a heatmap pixel, whose points are averaged.
         amp: run the network in bfloat16.
         accept: score of the first view from which on no other is tried.
 
@@ -32,10 +33,12 @@ class HandLandmarkInferer(Inferer):
     """
 
     def __init__(
-        self, size: Sequence[int] = (288, 384), stride: int = 2, passes: int = 1, amp: bool = True, accept: float = 0.5
+        self, size: Sequence[int] = (288, 384), stride: int = 2, passes: int = 1,
+        views: int = 1, amp: bool = True, accept: float = 0.5,
     ) -> None:
         super().__init__()
-        self.size, self.stride, self.passes, self.amp, self.accept = tuple(size), stride, passes, amp, accept
+        self.size, self.stride, self.passes, self.views = tuple(size), stride, passes, views
+        self.amp, self.accept = amp, accept
 
     def __call__(self, inputs: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
         canvases = torch.as_tensor(inputs).as_subclass(torch.Tensor).float()
@@ -53,12 +56,11 @@ class HandLandmarkInferer(Inferer):
         flip = overview_matrix(shape, shape, mirror=mirror)  # the canvas mirrored onto itself
         for step in range(self.passes):
             matrix = flip @ upright_matrix(transform_points(points, flip), self.size, confidence.clamp(min=1e-3))[0]
-            shift = torch.eye(3, dtype=torch.float64)
-            shift[:2, 2] = self.stride / 2 * (step % 2)
-            found_points, found_confidence = self.look(canvas, network, [matrix @ shift])
-            weight = 1 / (step + 1)
-            points = found_points[0] if step == 0 else (1 - weight) * points + weight * found_points[0]
-            confidence = found_confidence[0] if step == 0 else (1 - weight) * confidence + weight * found_confidence[0]
+            shifts = torch.eye(3, dtype=torch.float64).repeat(self.views, 1, 1)
+            shifts[:, :2, 2] = self.stride / self.views * torch.arange(self.views)[:, None]
+            found, trust = self.look(canvas, network, list(matrix @ shifts))
+            weights = trust.clamp(min=1e-3)[..., None]
+            points, confidence = (found * weights).sum(dim=0) / weights.sum(dim=0), trust.mean(dim=0)
         return torch.cat([points, confidence[:, None]], dim=1).to(canvas.device)
 
     def best_view(

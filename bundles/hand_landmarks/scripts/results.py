@@ -17,7 +17,7 @@ from torch import Tensor
 from .shared.cases import atomic_path
 from .shared.hand_anatomy import HAND_BONES, HAND_LANDMARK_NAMES, WRIST, WRIST_MM
 from .shared.phantoms.hand_shape import MEAN_SHAPE, SHAPE_MODES
-from .shared.point_files import write_landmarks
+from .shared.point_files import landmark_result, write_landmarks
 from .shared.points import to_file_indices, transform_points
 
 LOW_CONFIDENCE = 0.3
@@ -111,24 +111,17 @@ def hand_result(case: str, pred: Tensor, image: MetaTensor, original: MetaTensor
     else:
         matrix = torch.as_tensor(original.meta["original_affine"])[:2, :2]
         mm_per_pixel, source = matrix.norm(dim=0).tolist(), str(original.meta["spacing_source"])
-    return {
-        "case": case,
-        "frame": "pixels of the file, x to the right, y down, centre of the first pixel = 0, 0",
-        "side": side,
-        "mm_per_pixel": [round(value, 6) for value in mm_per_pixel],
-        "mm_per_pixel_source": source,
-        "landmarks": [
-            {
-                "index": index,
-                "name": HAND_LANDMARK_NAMES[index],
-                "x": round(float(x), 3),
-                "y": round(float(y), 3),
-                "confidence": round(float(trust), 4),
-            }
-            for index, ((x, y), trust) in enumerate(zip(points, confidence, strict=True))
-        ],
-        "warnings": warnings,
-    }
+    return landmark_result(
+        case,
+        "pixels of the file, x to the right, y down, centre of the first pixel = 0, 0",
+        HAND_LANDMARK_NAMES,
+        points,
+        confidence,
+        warnings,
+        side=side,
+        mm_per_pixel=[round(value, 6) for value in mm_per_pixel],
+        mm_per_pixel_source=source,
+    )
 
 
 def draw_overlay(original: np.ndarray, points: np.ndarray, confidence: np.ndarray, truth: np.ndarray | None = None):
@@ -216,7 +209,7 @@ class HandResultd(MapTransform):
         for key in self.key_iterator(output):
             result = hand_result(str(output.get("case", "case")), output[key], image, original)
             points = upright_points(output[key], image, original)
-            confidence = np.array([mark["confidence"] for mark in result["landmarks"]])
+            confidence = torch.as_tensor(output[key])[:, 2].cpu().numpy()
             if self.output_dir is not None:
                 self.output_dir.mkdir(parents=True, exist_ok=True)
                 write_landmarks(self.output_dir / f"{result['case']}_landmarks.json", result)

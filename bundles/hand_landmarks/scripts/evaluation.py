@@ -1,0 +1,141 @@
+"""Errors of found landmarks against reference points: per landmark, per image, over all, and as a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from .shared.hand_anatomy import HAND_LANDMARK_NAMES, WRIST, WRIST_MM
+from .shared.plots import save_figure
+from .shared.point_metrics import RADII_MM, image_errors, point_errors, summarize_errors
+from .shared.points import to_file_indices
+from .shared.reports import write_metrics
+
+RADII_PX = (10.0,)
+IPE_SIZE = 256
+
+
+class HandPointsd(MapTransform):
+    """Add what is needed to compare a prediction (37, 3) with the reference of its case.
+
+    Adds ``points`` and ``reference`` (37, 2) in pixels of the file, ``mm_per_pixel`` (the wrist of the reference is 50 mm, the convention
+    of the published figures) and ``px256_per_pixel`` (the long edge of the file has 256 pixels).
+
+    Args:
+        keys: the prediction.
+        image_key: canvas in whose indices it comes.
+        truth_key: reference points in pixels of the file.
+    """
+
+    def __init__(self, keys: KeysCollection = "pred", image_key: str = "image", truth_key: str = "truth") -> None:
+        super().__init__(keys)
+        self.image_key, self.truth_key = image_key, truth_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        output = dict(data)
+        image = output[self.image_key]
+        truth = torch.as_tensor(output[self.truth_key]).double()
+        for key in self.key_iterator(output):
+            pred = torch.as_tensor(output[key]).as_subclass(torch.Tensor).cpu()
+            output["points"] = to_file_indices(pred[:, :2], image)
+            output["reference"] = truth.cpu()
+            output["mm_per_pixel"] = WRIST_MM / float((truth[WRIST[0]] - truth[WRIST[1]]).norm())
+            size = torch.as_tensor(image.meta["spatial_shape"]).max()
+            output["px256_per_pixel"] = IPE_SIZE / float(size)
+        return output
+
+
+def measure_case(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Row of one case: errors of all landmarks in mm and in pixels at 256, their means, the lowest confidence."""
+    truth = torch.as_tensor(item["reference"])
+    errors_mm = point_errors(item["points"], truth, item["mm_per_pixel"])
+    errors_px = point_errors(item["points"], truth, item["px256_per_pixel"])
+    return {
+        "case": str(item["case"]),
+        "pe_mean_mm": float(image_errors(errors_mm)[0]),
+        "pe_max_mm": float(errors_mm.max()),
+        "ipe_px256": float(image_errors(errors_px)[0]),
+        "confidence_min": float(torch.as_tensor(item["pred"])[:, 2].min()),
+        "errors_mm": errors_mm.tolist(),
+        "errors_px256": errors_px.tolist(),
+    }
+
+
+def case_error(item: Mapping[str, Any]) -> float:
+    """Largest point error of a case in mm, by which the worst cases are chosen."""
+    return float(point_errors(item["points"], torch.as_tensor(item["reference"]), item["mm_per_pixel"]).max())
+
+
+def draw_case(axes: Axes, item: Mapping[str, Any]) -> None:
+    """Draw the canvas of a case with its found (yellow) and true (green) landmarks, joined by red lines."""
+    image = torch.as_tensor(item["image"]).as_subclass(torch.Tensor).cpu()
+    found = torch.as_tensor(item["pred"])[:, :2].cpu().float().numpy()
+    truth = torch.as_tensor(item["landmarks"]).cpu().numpy()
+    axes.imshow(image[0].T, cmap="gray", vmin=0, vmax=1)
+    for start, end in zip(truth, found, strict=True):
+        axes.plot([start[0], end[0]], [start[1], end[1]], color="red", linewidth=0.8)
+    axes.plot(*truth.T, "+", color="lime", markersize=4, markeredgewidth=0.7)
+    axes.plot(*found.T, "o", color="yellow", markersize=3, markeredgewidth=0.6, fillstyle="none")
+
+
+def plot_cumulative_errors(errors_mm: np.ndarray, limit_mm: float = 4.0) -> Figure:
+    """Fraction of the landmarks within a distance, over the distance.
+
+    Args:
+        errors_mm: (N, K).
+        limit_mm: end of the axis.
+    """
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    values = np.sort(errors_mm.ravel())
+    axes.step(values, np.arange(1, len(values) + 1) / len(values) * 100, where="post", color="tab:blue")
+    for radius in (value for value in RADII_MM if value <= limit_mm):
+        within = (values <= radius).mean() * 100
+        axes.axvline(radius, color="grey", linewidth=0.8, linestyle=":")
+        axes.annotate(f"{within:.1f} %", (radius, within), (-6, -14), textcoords="offset points", ha="right")
+    axes.set(xlim=(0, limit_mm), ylim=(0, 102), xlabel="point error in mm", ylabel="landmarks in %")
+    axes.set_title(f"{errors_mm.shape[0]} radiographs, {errors_mm.shape[1]} landmarks each", fontsize=10)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def report(rows: Sequence[Mapping[str, Any]], output_dir: str) -> None:
+    """Write metrics.json, metrics.csv and cumulative_error.png of all measured cases."""
+    if not rows:
+        return
+    errors_mm = np.array([row["errors_mm"] for row in rows])
+    errors_px = np.array([row["errors_px256"] for row in rows])
+    summary = summarize_errors(errors_mm, "mm", RADII_MM) | summarize_errors(errors_px, "px256", RADII_PX)
+    # Outliers per image, as published implementations of the small hand network count them.
+    summary["outliers_10px256_per_image"] = summary["outliers_10px256"] / len(rows)
+    landmarks = [
+        {
+            "index": index,
+            "name": name,
+            "pe_mean_mm": float(errors_mm[:, index].mean()),
+            "pe_median_mm": float(np.median(errors_mm[:, index])),
+            "pe_max_mm": float(errors_mm[:, index].max()),
+        }
+        for index, name in enumerate(HAND_LANDMARK_NAMES)
+    ]
+    write_metrics(output_dir, rows, summary, landmarks=landmarks)
+    save_figure(plot_cumulative_errors(errors_mm), Path(output_dir) / "cumulative_error.png")
+    print(
+        f"PE {summary['pe_mean_mm']:.3f} +- {summary['pe_sd_mm']:.3f} mm, median {summary['pe_median_mm']:.3f} mm; "
+        + ", ".join(f"{summary[f'within_{r:g}mm']:.2%} within {r:g} mm" for r in RADII_MM)
+        + f"; IPE {summary['ipe_mean_px256']:.3f} px at 256"
+    )
+
+
+def reporter(output_dir: str) -> Any:
+    """The report with its folder, for ``CaseReport``."""
+    return partial(report, output_dir=output_dir)

@@ -1,0 +1,68 @@
+"""Progress and tracking."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from monai.data import DataLoader
+from monai.handlers import MLFlowHandler, from_engine
+from monai.utils import path_to_sqlite_uri
+
+from shared.cases import CaseDataset, CaseEvaluator, CaseFailure, case_collate
+from shared.handlers import CaseProgress, TrackArtifacts
+from tests.training import Training
+
+
+def test_progress_counts_every_case_and_lets_lines_through(capsys):
+    def transform(item):
+        if item["case"] == "b":
+            raise ValueError("bad")
+        return item
+
+    data = [{"image": torch.zeros(1, 2), "case": name} for name in "abc"]
+    evaluator = CaseEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(CaseDataset(data, transform), batch_size=1, collate_fn=case_collate),
+        network=torch.nn.Identity(),
+        val_handlers=[CaseProgress()],
+    )
+    evaluator.run()
+    assert isinstance(evaluator.failures[0], CaseFailure)
+    shown = capsys.readouterr().err
+    assert "3/3" in shown
+    assert "b: unexpected ValueError: bad; the log at level DEBUG shows where" in shown.splitlines()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_settings_pictures_and_weights_come_into_the_mlflow_run(tmp_path):
+    def handlers():
+        files = [tmp_path / "model.pt", tmp_path / "worst", tmp_path / "*.png", tmp_path / "absent"]
+        return [
+            TrackArtifacts(files, {"learning_rate": 0.02, "epochs": 2}),
+            MLFlowHandler(  # as --tracking mlflow appends it
+                tracking_uri=path_to_sqlite_uri(tmp_path / "mlruns.db"),
+                output_transform=from_engine(["loss"], first=True),
+                tag_name="train_loss",
+                close_on_complete=True,
+            ),
+        ]
+
+    (tmp_path / "worst").mkdir()
+    (tmp_path / "worst" / "epoch_0001.png").write_bytes(b"x")
+    Training(tmp_path, epochs=2, handlers=handlers()).run()
+
+    client = MlflowClient(path_to_sqlite_uri(tmp_path / "mlruns.db"))
+    (run,) = client.search_runs([client.get_experiment_by_name("monai_experiment").experiment_id])
+    assert run.data.params["learning_rate"] == "0.02" and run.info.status == "FINISHED"
+    assert "train_loss" in run.data.metrics
+    names = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert names == {"model.pt", "worst", "curves.png"}
+    assert [item.path for item in client.list_artifacts(run.info.run_id, "worst")] == ["worst/epoch_0001.png"]
+    stored = torch.load(client.download_artifacts(run.info.run_id, "model.pt", str(tmp_path)), weights_only=True)
+    torch.testing.assert_close(stored, torch.load(tmp_path / "model.pt"), rtol=0, atol=0)
+
+
+def test_tracking_without_mlflow_does_nothing(tmp_path):
+    Training(tmp_path, epochs=1, handlers=[TrackArtifacts([tmp_path / "model.pt"], {"a": 1})]).run()
+    assert {path.name for path in tmp_path.iterdir()} == {"model.pt", "checkpoint_last.pt", "curves.png"}
