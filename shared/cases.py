@@ -23,7 +23,7 @@ from typing import Any, Literal
 import torch
 from ignite.engine import Events
 from ignite.metrics import Metric
-from monai.data import Dataset, MetaTensor, list_data_collate, partition_dataset
+from monai.data import Dataset, MetaTensor, list_data_collate
 from monai.engines import SupervisedEvaluator
 from tqdm import tqdm
 
@@ -208,9 +208,7 @@ def find_cases(dataset_dir: str | os.PathLike, kind: Literal["xray", "volume"] =
 
 def shard_cases(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """This process's share of the cases: every ``world_size``-th one, none twice; may be empty."""
-    if world_size() == 1:
-        return list(cases)
-    return list(partition_dataset(data=cases, num_partitions=world_size())[rank()])
+    return list(cases[rank() :: world_size()])
 
 
 @dataclass(frozen=True)
@@ -285,7 +283,7 @@ class CaseEvaluator(SupervisedEvaluator):
         self.failures: list[CaseFailure] = []
         super().__init__(*args, **kwargs)
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         self.failures = []
         if self.state.epoch_length == 0:
             # The base class would skip the run, and the other processes would wait for this one's part of the metrics.

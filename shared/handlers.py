@@ -8,7 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
 from monai.handlers import MLFlowHandler
 from tqdm import tqdm
 
@@ -43,6 +45,24 @@ class CaseProgress:
     def close(self, engine: Engine) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+class ClipGradients:
+    """Handler of a trainer that limits the norm of the gradient before each step of the optimizer.
+
+    Args:
+        network: whose gradient is limited.
+        max_norm: largest Euclidean norm.
+    """
+
+    def __init__(self, network: torch.nn.Module, max_norm: float) -> None:
+        self.network, self.max_norm = network, max_norm
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_norm)
 
 
 def find_mlflow_handler(engine: Engine) -> MLFlowHandler | None:

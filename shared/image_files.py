@@ -6,6 +6,7 @@ Arrays have the x axis of the file first. Affines map array indices to RAS milli
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -30,7 +31,7 @@ def read_nifti(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
         CaseError: when it cannot be read, or holds colours or complex numbers.
     """
     try:
-        image = nibabel.load(path)
+        image: Any = nibabel.load(path)
         array = np.asanyarray(image.dataobj)
     except (ImageFileError, OSError, EOFError, ValueError) as error:
         raise CaseError(path, f"is no whole NIfTI file ({one_line(str(error))[:80]})", DAMAGED) from error

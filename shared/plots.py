@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .cases import atomic_path
 from .items import iteration_items
@@ -51,7 +52,7 @@ def draw_curves(history: Mapping[str, Sequence[Sequence[float]]], panels: Mappin
             axes.set_yscale("log")
         axes.set_title(title)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         if len(names) > 1:
             axes.legend()
@@ -99,7 +100,7 @@ class CurvePlot:
         self.losses = []
 
     def note_loss(self, engine: Engine) -> None:
-        output = engine.state.output
+        output: Any = engine.state.output
         self.losses.append(float((output[0] if isinstance(output, list) else output)["loss"]))
 
     def add(self, name: str, epoch: int, value: float) -> None:

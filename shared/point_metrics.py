@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine
-from ignite.engine import Engine
+from monai.engines import Evaluator
 from monai.handlers import IgniteMetricHandler
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
@@ -184,6 +184,6 @@ def lower_is_better(current: float, best: float) -> bool:
     return not np.isnan(current) and (np.isnan(best) or current < best)
 
 
-def negative_key_metric(engine: Engine) -> float:
+def negative_key_metric(engine: Evaluator) -> float:
     """Score of an evaluator whose key metric is an error, for early stopping: higher is better."""
     return -float(engine.state.metrics[engine.state.key_metric_name])

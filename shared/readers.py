@@ -81,8 +81,8 @@ def read_picture(path: str | os.PathLike) -> Radiograph:
     try:
         # From memory: Pillow maps uncompressed TIFF files, and scrambles those that EXIF lays on their side.
         with Image.open(io.BytesIO(Path(path).read_bytes())) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise CaseError(path, f"holds {image.n_frames} pages", "export the one image to be processed")
+            if (pages := getattr(image, "n_frames", 1)) > 1:
+                raise CaseError(path, f"holds {pages} pages", "export the one image to be processed")
             orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
             white_is_zero = image.mode.startswith("I;16") and getattr(image, "tag_v2", {}).get(262) == 0
             image.load()  # TIFF is turned upright here

@@ -42,17 +42,13 @@ class RigidResult:
         matrix: (4, 4), rigid, moving to fixed, LPS mm.
         mutual_information: of the fixed and the moved image in nats (Mattes), inside the fixed mask.
         start: name of the start that led there.
-        start_mutual_information: of that start before the search.
-        agreeing: how many of the starts that were followed to their end came within the tolerance of the best.
-        followed: how many starts were followed to their end.
+        start_mutual_information: of that start before the search, at the coarsest level.
     """
 
     matrix: np.ndarray
     mutual_information: float
     start: str
     start_mutual_information: float
-    agreeing: int
-    followed: int
 
 
 def rigid_matrix(rotation: np.ndarray, center_from: np.ndarray, center_to: np.ndarray) -> np.ndarray:
@@ -209,7 +205,7 @@ class Level:
             method.SetMetricSamplingStrategy(method.NONE)
         method.SetInterpolator(sitk.sitkLinear)
         step = self.fixed.GetSpacing()[0]
-        method.SetOptimizerAsRegularStepGradientDescent(step, step / 50, 100, 0.6, 1e-5)
+        method.SetOptimizerAsRegularStepGradientDescent(2 * step, step / 50, 300, 0.7, 1e-6)
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetNumberOfThreads(1)
         return method
@@ -238,14 +234,6 @@ class Level:
         return result, self.mutual_information(result)
 
 
-def distance_between(first: np.ndarray, second: np.ndarray, image: sitk.Image) -> float:
-    """Mean distance in mm between where two matrices take the corners of an image."""
-    from .itk_images import corners
-
-    points = corners(image)
-    return float(np.linalg.norm(map_points(points, first) - map_points(points, second), axis=1).mean())
-
-
 def register_rigid(
     fixed: sitk.Image,
     moving: sitk.Image,
@@ -253,8 +241,7 @@ def register_rigid(
     region: sitk.Image | None = None,
     fill: float = AIR_HU,
     spacings_mm: Sequence[float] = (6.0, 3.0, 1.5),
-    keep: Sequence[int] = (8, 2, 1),
-    tolerance_mm: float = 5.0,
+    keep: Sequence[int] = (12, 4, 2),
 ) -> RigidResult:
     """Rigid transform that brings the moving image to the fixed one.
 
@@ -268,7 +255,6 @@ def register_rigid(
         fill: value outside of the moving image.
         spacings_mm: voxel size of each level.
         keep: how many starts are followed on each level.
-        tolerance_mm: mean distance of the moving image's corners under which two results agree.
     """
     center = image_center(fixed) if region is None else moments(region)[0]
     levels = [Level.of(fixed, moving, region, spacing, fill, center) for spacing in spacings_mm]
@@ -277,12 +263,8 @@ def register_rigid(
     )
     first = {index: value for value, index in scored}
     found = [(value, index, starts[index].matrix) for value, index in scored]
-    followed = agreeing = 0
     for level, count in zip(levels, keep, strict=True):
-        results = [(*level.optimise(matrix)[::-1], index) for _, index, matrix in found[:count]]
-        found = sorted(((value, index, matrix) for value, matrix, index in results), key=lambda item: -item[0])
-        if level is levels[0]:
-            followed = len(found)
-            agreeing = sum(distance_between(found[0][2], matrix, moving) < tolerance_mm for _, _, matrix in found)
+        results = [(*level.optimise(matrix), index) for _, index, matrix in found[:count]]
+        found = sorted(((value, index, matrix) for matrix, value, index in results), key=lambda item: -item[0])
     value, index, matrix = found[0]
-    return RigidResult(matrix, value, starts[index].name, first[index], agreeing, followed)
+    return RigidResult(matrix, value, starts[index].name, first[index])

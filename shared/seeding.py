@@ -50,7 +50,7 @@ class EpochSampler(DistributedSampler):
             seed=seed,
         )
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         return ((self.epoch, index) for index in super().__iter__())
 
 

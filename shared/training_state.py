@@ -83,11 +83,15 @@ class TrainingCheckpoint:
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self.save_best)
 
-    def start(self, engine: Engine) -> None:
+    def start(self, engine: Trainer) -> None:
         # Registered this late, the saving comes after all other handlers of the end of an epoch: the validation, the
         # step of the learning rate, the curves.
         if not engine.has_event_handler(self.save, Events.EPOCH_COMPLETED):
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        if rank() == 0:
+            for name in (LAST, BEST):  # what a training that was killed while it wrote has left behind
+                for remains in self.output_dir.glob(f".part-*-{name}"):
+                    remains.unlink(missing_ok=True)
         self.restore(engine)
 
     def checkpoint_path(self) -> Path | None:
@@ -146,7 +150,8 @@ class TrainingCheckpoint:
             for name, item in self.objects.items():
                 stateful(item).load_state_dict(state[name])
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise CaseError(path, f"is of a training with other settings ({one_line(str(error))[:80]})", advice) from error
+            problem = f"is of a training with other settings ({one_line(str(error))[:80]})"
+            raise CaseError(path, problem, advice) from error
         if trainer.scaler is not None and "scaler" in state:
             trainer.scaler.load_state_dict(state["scaler"])
         if self.evaluator is not None and "evaluator" in state:

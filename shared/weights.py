@@ -58,8 +58,8 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike) -> torch.nn.
     state = read_tensors(path)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         is_checkpoint = isinstance(state, dict) and "trainer" in state
-        problem = "is a checkpoint to resume a training from" if is_checkpoint else "is not a plain state dict"
-        raise CaseError(path, f"{problem}, no weights alone", OWN_WEIGHTS)
+        kind = "is a checkpoint to resume a training from" if is_checkpoint else "is not a plain state dict"
+        raise CaseError(path, f"{kind}, no weights alone", OWN_WEIGHTS)
     if problem := describe_mismatch(network.state_dict(), state):
         raise CaseError(path, problem, OWN_WEIGHTS)
     network.load_state_dict(state)

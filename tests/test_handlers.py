@@ -53,7 +53,9 @@ def test_settings_pictures_and_weights_come_into_the_mlflow_run(tmp_path):
     Training(tmp_path, epochs=2, handlers=handlers()).run()
 
     client = MlflowClient(path_to_sqlite_uri(tmp_path / "mlruns.db"))
-    (run,) = client.search_runs([client.get_experiment_by_name("monai_experiment").experiment_id])
+    experiment = client.get_experiment_by_name("monai_experiment")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
     assert run.data.params["learning_rate"] == "0.02" and run.info.status == "FINISHED"
     assert "train_loss" in run.data.metrics
     names = {item.path for item in client.list_artifacts(run.info.run_id)}

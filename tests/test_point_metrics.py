@@ -86,7 +86,6 @@ def test_the_metric_of_an_evaluator(batch_size):
             "pe_px": PointError(found="pred"),
             "outliers": PointError(functools.partial(count_outliers, radius=10), "pred", scale="mm"),
         },
-        postprocessing=lambda item: item,
         metric_cmp_fn=lower_is_better,
     )
     for _ in range(2):  # a second run starts from nothing

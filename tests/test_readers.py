@@ -42,7 +42,7 @@ def picture(maximum: int = 255, shape: tuple[int, int] = SHAPE) -> np.ndarray:
 
 
 def load(path: Path, **kwargs) -> MetaTensor:
-    return LoadImaged("image", reader=XrayReader(**kwargs))({"image": str(path)})["image"]
+    return LoadImaged("image", reader=XrayReader, **kwargs)({"image": str(path)})["image"]
 
 
 def write_dicom(path: Path, stored: np.ndarray, **tags) -> Path:

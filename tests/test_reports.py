@@ -31,7 +31,7 @@ def test_metrics_are_written_for_people_and_programs(tmp_path):
 def test_an_evaluator_reports_its_cases_and_leaves_out_failed_ones(capsys):
     values = {"c": 3.0, "a": 0.0, "b": 1.0}
     data = [{"image": torch.full((1, 2), value), "case": name} for name, value in values.items()]
-    reports = []
+    reports: list = []
     report = CaseReport(lambda item: {"case": item["case"], "value": 6 / int(item["pred"].max())}, reports.append)
     evaluator = CaseEvaluator(
         device=torch.device("cpu"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from monai.data import DataLoader, Dataset
+from monai.data import DataLoader
 from monai.transforms import Compose, OneOf, RandGaussianNoised, RandShiftIntensityd
 
 from shared.seeding import EpochSampler, SeededDataset, mix_seed

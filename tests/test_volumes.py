@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -74,7 +75,7 @@ def write_series(folder: Path, positions=None, shear: float = 0.0, name: str = "
 
 
 def load(path: Path, **kwargs) -> MetaTensor:
-    return LoadImaged("image", reader=VolumeReader(**kwargs))({"image": str(path)})["image"]
+    return LoadImaged("image", reader=VolumeReader, **kwargs)({"image": str(path)})["image"]
 
 
 def expected_affine(name: str) -> np.ndarray:
@@ -216,5 +217,6 @@ def test_a_real_tilted_series_is_refused_and_a_real_ct_is_read():
         load(root / "ct_dicom_tilted_ge")
     path = sorted((root / "torso").rglob("*.nii.gz"))[0]
     image = load(path)
-    np.testing.assert_allclose(image.affine, nibabel.load(path).affine)
+    header: Any = nibabel.load(path)
+    np.testing.assert_allclose(image.affine, header.affine)
     assert image.min() >= -1100 and image.max() > 500

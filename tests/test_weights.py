@@ -9,7 +9,7 @@ from shared.cases import CaseError
 from shared.weights import load_network, load_weights
 
 
-def make_network(width: int = 4) -> torch.nn.Module:
+def make_network(width: int = 4) -> torch.nn.Sequential:
     return torch.nn.Sequential(torch.nn.Conv2d(1, width, 3), torch.nn.BatchNorm2d(width))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import CacheDataset, DataLoader, Dataset
+from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import EarlyStopHandler, LrScheduleHandler, ValidationHandler
 from monai.transforms import Compose, RandGaussianNoised, RandShiftIntensityd, ScaleIntensityd
@@ -99,7 +99,7 @@ class Training:
             train_handlers=[
                 checkpoint,  # first on purpose: the order of the list must not matter
                 EpochSeed(SEED),
-                LrScheduleHandler(scheduler, print_lr=False),
+                LrScheduleHandler(scheduler, print_lr=False),  # type: ignore[arg-type]
                 ValidationHandler(1, self.evaluator),
                 self.curves,
                 *handlers,

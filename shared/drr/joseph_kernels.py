@@ -2,18 +2,17 @@
 
 Model. The volume is a box of voxels, centres at integer indices, faces at -0.5 and n - 0.5. A ray from the source ``s``
 to the detector point ``t`` (voxel indices) is walked along its own dominant axis ``a``, on which it crosses most
-voxels. In every slice ``k`` of that axis the value ``V_k`` is interpolated bilinearly where the ray meets the slice
-(Joseph, IEEE Trans. Med. Imaging 1(3), 1982), and the line integral is ::
+voxels. Where it meets slice ``k`` of that axis, ``V_k`` is interpolated bilinearly (Joseph, IEEE Trans. Med. Imaging
+1(3), 1982); between slices the value is linear, in the outer half voxels constant. The line integral is ::
 
-    I = length_mm / |d_a| * sum_k w_k V_k,       d = t - s
+    I = length_mm / |d_a| * integral of V over the coordinate a from x0 to x1,       d = t - s
 
-``w_k`` is the share of slice ``k`` (half a voxel to each side) between the points where the segment enters and leaves
-the box: 1 but for the two end slices. So the ray ends at the faces of the box, at the source and at the detector
-exactly as in Siddon's method.
+where x0 and x1 are the points at which the segment enters and leaves the box, or begins and ends inside it. All slices
+between count fully; the ones next to x0 and x1 get the weights of `end_weights`.
 
 Gradients. With ``alpha_k = (k - s_a) / d_a`` the ray meets slice ``k`` at ``u_k = s_b + alpha_k d_b``,
 ``v_k = s_c + alpha_k d_c``, so the derivatives by ``s`` and ``d`` need four sums over the slices (``w dV/du``,
-``w alpha dV/du`` and the same for v), the values at both ends, which move with the ray, and the derivative of
+``w alpha dV/du`` and the same for v), the values V at both ends, which move with the ray, and the derivative of
 ``length_mm / |d_a|``. The forward pass accumulates them from the same four voxels as the value, which makes the pose
 gradient nearly free.
 
@@ -99,11 +98,31 @@ def axes_of(direction):
 
 
 @compiled(inline="always")
-def slice_range(low, high, n):
-    """First and last slice that the interval [low, high] of the dominant coordinate touches."""
-    first = min(max(int(math.floor(low + 0.5)), 0), n - 1)
-    last = min(max(int(math.floor(high + 0.5)), 0), n - 1)
-    return first, last
+def end_weights(low, high, n):
+    """Slices next to the ends of the interval [low, high] of the dominant coordinate, and their weights.
+
+    The integral of a function that is linear between slices is the sum of the slices first … last plus, for each of
+    four slices (two at either end, clamped to [0, n - 1]), weight times value.
+
+    Returns:
+        first, last; the four slices; the four weights; the fractions by which both ends lie between their two slices.
+    """
+    k_low, k_high = int(math.floor(low)), int(math.floor(high))
+    f_low, f_high = low - k_low, high - k_high
+    weights = (
+        (1.0 if k_low < 0 else 0.0) - (0.5 + f_low - f_low * f_low / 2),
+        -f_low * f_low / 2,
+        -(0.5 - f_high + f_high * f_high / 2),
+        f_high * f_high / 2,
+    )
+    top = n - 1
+    slices = (
+        min(max(k_low, 0), top),
+        min(max(k_low + 1, 0), top),
+        min(max(k_high, 0), top),
+        min(max(k_high + 1, 0), top),
+    )
+    return max(k_low, 0), min(k_high, top), slices, weights, f_low, f_high
 
 
 @compiled(inline="always")
@@ -193,7 +212,7 @@ def project_rows(volume, shape, frame, metric, image, gradient, first_row, last_
             if d_a < 0:
                 start, end, start_axis, end_axis = end, start, end_axis, start_axis
             low, high = s_a + start * d_a, s_a + end * d_a
-            first, last = slice_range(low, high, n[a])
+            first, last, end_slices, weights, f_low, f_high = end_weights(low, high, n[a])
             # slices in which all four neighbours exist; rounding of the others decides nothing, they are checked
             inner_first, inner_last = last + 1, last
             near, far, _, _ = clip(s, d, n, 0.5 + INSIDE)
@@ -223,23 +242,25 @@ def project_rows(volume, shape, frame, metric, image, gradient, first_row, last_
                 turn_u += alpha_m * du
                 turn_v += alpha_m * dv
 
-            # remaining slices with weight 1, then minus the share of both end slices that lies outside the segment
+            # the other slices between the ends, then the four next to the ends
             value_low, value_high = kind(0), kind(0)
-            rim = (inner_first - first) + (last - inner_last)
-            for q in range(rim + 2):
+            before, rim = inner_first - first, (inner_first - first) + (last - inner_last)
+            for q in range(rim + 4):
                 weight = kind(1)
-                k = first + q if first + q < inner_first else inner_last + 1 + q - (inner_first - first)
-                if q == rim:
-                    k, weight = first, kind(first - 0.5 - low)
-                elif q == rim + 1:
-                    k, weight = last, kind(high - last - 0.5)
+                k = first + q if q < before else inner_last + 1 + q - before
+                if q >= rim:
+                    k, weight = end_slices[q - rim], kind(weights[q - rim])
                 alpha = (k - s_a) * inverse
                 u, v = kind(s[b] + alpha * d[b]), kind(s[c] + alpha * d[c])
                 value, du, dv = rim_sample(volume, k * stride_k, u, v, n_u, n_v, stride_u, stride_v)
                 if q == rim:
-                    value_low = value
+                    value_low += kind(1 - f_low) * value
                 elif q == rim + 1:
-                    value_high = value
+                    value_low += kind(f_low) * value
+                elif q == rim + 2:
+                    value_high += kind(1 - f_high) * value
+                elif q == rim + 3:
+                    value_high += kind(f_high) * value
                 total += weight * value
                 by_u += weight * du
                 by_v += weight * dv
@@ -322,14 +343,18 @@ def spread_slices(result, shape, frame, metric, image_gradient, axis, first_slic
             low, high = s[a] + start * d[a], s[a] + end * d[a]
             if low > high:
                 low, high = high, low
-            first, last = slice_range(low, high, n[a])
+            first, last, end_slices, weights, _, _ = end_weights(low, high, n[a])
             length, _ = metric_length(d, metric)
             scale = length * abs(inverse) * image_gradient[i, j]
-            for k in range(max(first, first_slice), min(last + 1, last_slice)):
+            for k in range(max(end_slices[0], first_slice), min(end_slices[3] + 1, last_slice)):
+                share = 1.0 if first <= k <= last else 0.0
+                for q in range(4):
+                    if end_slices[q] == k:
+                        share += weights[q]
                 alpha = (k - s[a]) * inverse
                 u, v = kind(s[b] + alpha * d[b]), kind(s[c] + alpha * d[c])
                 offset, step_u, step_v, fu, fv, _, _ = rim_neighbours(u, v, n[b], n[c], strides[b], strides[c])
-                weight = kind(scale * (min(k + 0.5, high) - max(k - 0.5, low)))
+                weight = kind(scale * share)
                 offset += k * strides[a]
                 one = kind(1)
                 result[offset] += weight * (one - fu) * (one - fv)

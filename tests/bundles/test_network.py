@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from tests.bundles.conftest import Bundle
-from tests.bundles.processes import run
+from tests.bundles.processes import CONFIGS, run
+from tests.bundles.spec import Data
 
 ASK = """
 import json, sys
@@ -14,34 +18,41 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, verify_net_in_out
 
 sys.path.insert(0, ".")
-verify = json.loads(sys.argv[1])
-answer = {}
-for kind, files in (
-    ("train", ["configs/train.json"]),
-    ("train", ["configs/train.json", "configs/evaluate.json"]),
-    ("train", ["configs/train.json", "configs/multi_gpu_train.json"]),
-    ("infer", ["configs/inference.json"]),
-    ("infer", ["configs/inference.json", "configs/multi_gpu_inference.json"]),
-):
-    workflow = ConfigWorkflow(files, workflow_type=kind, logging_file=False)
-    answer[" + ".join(files)] = workflow.check_properties()
+question = json.loads(sys.argv[1])
+answer = {"missing": {}}
+for kind, files, options in question["workflows"]:
+    workflow = ConfigWorkflow(["configs/" + f for f in files], workflow_type=kind, logging_file=False, **options)
+    workflow.initialize()
+    answer["missing"][" + ".join(files)] = workflow.check_properties()
 
 files = {"meta_file": "configs/metadata.json", "config_file": "configs/inference.json"}
-verify_net_in_out("network_def", device="cpu", **files, **verify)
+verify_net_in_out("network_def", device="cpu", **files, **question["verify"])
 
 parser = ConfigParser()
 parser.read_config("configs/inference.json")
 network = parser.get_parsed_content("network_def").eval()
 network.load_state_dict(torch.load("models/model.pt", weights_only=True))
 schema = torch.jit.script(network).forward.schema
-answer["network"] = [len(schema.arguments) - 1, [str(r.type) for r in schema.returns]]
+answer["tensors"] = [len(schema.arguments) - 1, [str(r.type) for r in schema.returns]]
 print(json.dumps(answer))
 """
 
 
-def test_properties_and_network(bundle: Bundle) -> None:
-    done = run([sys.executable, "-c", ASK, json.dumps(dict(bundle.spec.verify))], bundle.path)
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with paths as text."""
+    return {k: v if isinstance(v, (int, float, list, bool)) else str(v) for k, v in options.items()}
+
+
+def test_properties_and_network(bundle: Bundle, data: Data, work: Path) -> None:
+    output = {"output_dir": work / "asked"}
+    workflows = [
+        ("train", CONFIGS["train"], plain({**bundle.spec.train, **data.train, **output})),
+        ("train", CONFIGS["evaluate"], plain({**bundle.spec.train, **data.evaluate, **output})),
+        ("infer", CONFIGS["inference"], plain({**data.inference, **output})),
+    ]
+    question = json.dumps({"workflows": workflows, "verify": dict(bundle.spec.verify)})
+    done = run([sys.executable, "-c", ASK, question], bundle.path)
     assert done.returncode == 0, done.stdout[-6000:]
     answer = json.loads(done.stdout.splitlines()[-1])
-    assert answer.pop("network") == [1, ["Tensor"]]  # one tensor in, one tensor out, and scriptable
-    assert {files: missing for files, missing in answer.items() if missing} == {}
+    assert {files: missing for files, missing in answer["missing"].items() if missing} == {}
+    assert answer["tensors"] == [1, ["Tensor"]]  # one tensor in, one tensor out, and scriptable

@@ -89,15 +89,15 @@ def test_training_stops_early(bundle: Bundle, data: Data, work: Path) -> None:
     assert epochs_done(work / "early") < epochs
 
 
-def trainer_state(output: Path) -> dict[str, int]:
-    """Where the trainer of the last checkpoint stands: `iteration` and `epoch_length`."""
-    return torch.load(output / "checkpoint_last.pt", map_location="cpu", weights_only=True)["trainer"]
-
-
 def epochs_done(output: Path) -> int:
     """Number of epochs that the last checkpoint has seen."""
-    state = trainer_state(output)
-    return state["iteration"] // state["epoch_length"]
+    return torch.load(output / "checkpoint_last.pt", map_location="cpu", weights_only=True)["trainer"]["epoch"]
+
+
+def steps_done(output: Path) -> int:
+    """Number of optimizer steps that the last checkpoint has seen."""
+    state = torch.load(output / "checkpoint_last.pt", map_location="cpu", weights_only=True)["optimizer"]["state"]
+    return int(max(s["step"] for s in state.values()))
 
 
 def test_inference_from_the_bundle_folder(bundle: Bundle, data: Data, inferred: Inferred) -> None:

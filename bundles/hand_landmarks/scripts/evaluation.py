@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,7 @@ def plot_cumulative_errors(errors_mm: np.ndarray, limit_mm: float = 4.0) -> Figu
     return figure
 
 
-def report(rows: Sequence[Mapping[str, Any]], output_dir: str) -> None:
+def write_report(rows: Sequence[Mapping[str, Any]], output_dir: str) -> None:
     """Write metrics.json, metrics.csv and cumulative_error.png of all measured cases."""
     if not rows:
         return
@@ -134,8 +133,3 @@ def report(rows: Sequence[Mapping[str, Any]], output_dir: str) -> None:
         + ", ".join(f"{summary[f'within_{r:g}mm']:.2%} within {r:g} mm" for r in RADII_MM)
         + f"; IPE {summary['ipe_mean_px256']:.3f} px at 256"
     )
-
-
-def reporter(output_dir: str) -> Any:
-    """The report with its folder, for ``CaseReport``."""
-    return partial(report, output_dir=output_dir)

@@ -33,8 +33,13 @@ class HandLandmarkInferer(Inferer):
     """
 
     def __init__(
-        self, size: Sequence[int] = (288, 384), stride: int = 2, passes: int = 1,
-        views: int = 1, amp: bool = True, accept: float = 0.5,
+        self,
+        size: Sequence[int] = (288, 384),
+        stride: int = 2,
+        passes: int = 1,
+        views: int = 1,
+        amp: bool = True,
+        accept: float = 0.5,
     ) -> None:
         super().__init__()
         self.size, self.stride, self.passes, self.views = tuple(size), stride, passes, views
@@ -51,7 +56,7 @@ class HandLandmarkInferer(Inferer):
         if score < self.accept:
             others = [(turns, mirror) for turns in range(4) for mirror in (False, True)][1:]
             found = self.best_view(canvas, network, others)
-            if found[3] > score:
+            if found[3] > 1.1 * score:  # as the file has it, unless another view is clearly better
                 points, confidence, mirror, score = found
         flip = overview_matrix(shape, shape, mirror=mirror)  # the canvas mirrored onto itself
         for step in range(self.passes):

@@ -112,11 +112,6 @@ class Canvas:
         at = (slice(first[0], last[0]), slice(first[1], last[1]), slice(first[2], last[2]))
         return Box(at, self.axes[0][at[0]], self.axes[1][:, at[1]], self.axes[2][:, :, at[2]])
 
-    def everywhere(self) -> Box:
-        """The whole grid as a box."""
-        at = (slice(0, self.shape[0]), slice(0, self.shape[1]), slice(0, self.shape[2]))
-        return Box(at, *self.axes)
-
     def fill(self, box: Box, distance: Array, hu: Array | float, tissue: str, keep_bone: bool = True) -> None:
         """Put a soft tissue where the distance is negative, with partial volume at its surface.
 

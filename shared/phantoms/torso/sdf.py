@@ -11,6 +11,7 @@ import numpy as np
 
 Array = np.ndarray
 Point = Sequence[float]
+Section = tuple[float | Array, float | Array]
 
 
 def ellipsoid(x: Array, y: Array, z: Array, centre: Point, radii: Point) -> Array:
@@ -21,7 +22,7 @@ def ellipsoid(x: Array, y: Array, z: Array, centre: Point, radii: Point) -> Arra
     return level * (level - 1.0) / np.maximum(slope, 1e-6)
 
 
-def ellipse(x: Array, y: Array, centre: Point, radii: Point, power: float = 2.0) -> Array:
+def ellipse(x: Array, y: Array, centre: Section, radii: Section, power: float = 2.0) -> Array:
     """Radial distance in a plane to a superellipse |u|^power + |v|^power = 1."""
     dx, dy = x - centre[0], y - centre[1]
     if power == 2.0:
@@ -29,7 +30,7 @@ def ellipse(x: Array, y: Array, centre: Point, radii: Point, power: float = 2.0)
     else:
         level = (np.abs(dx / radii[0]) ** power + np.abs(dy / radii[1]) ** power) ** (1.0 / power)
     radius = np.sqrt(dx * dx + dy * dy)
-    return np.where(level > 1e-3, radius - radius / np.maximum(level, 1e-3), -min(radii))
+    return np.where(level > 1e-3, radius - radius / np.maximum(level, 1e-3), -np.minimum(radii[0], radii[1]))
 
 
 def capsule(

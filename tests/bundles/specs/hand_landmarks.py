@@ -120,7 +120,7 @@ SPEC = BundleSpec(
     preview="{case}_overlay.png",
     check_result=check_result,
     metric=("summary", "pe_mean_mm"),
-    tensorboard=("train_loss",),
+    tensorboard=("train_loss", "pe_mm"),
     bad_inputs=BAD_INPUTS,
     bad_calls=BAD_CALLS,
 )

@@ -1,0 +1,142 @@
+"""Write preprocessed CTs: volumes, transform, report and picture of every case, and one table of all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from .shared.cases import CaseDataset, CaseError, CaseFailure, atomic_path
+from .shared.itk_images import write_image
+from .shared.masks import present_labels
+from .shared.volume_preview import three_planes
+from .study import Study
+from .transform_file import grid_values, write_transform
+
+logger = logging.getLogger(__name__)
+
+
+def coregistration_of(study: Study) -> dict[str, Any]:
+    """The report of the co-registration of a study; empty where it had none."""
+    return next((step for step in study.steps if step["step"] == "coregister"), {})
+
+
+def case_report(study: Study) -> dict[str, Any]:
+    """Report of a case for JSON."""
+    return {
+        "case": study.case,
+        "source": study.source,
+        "mirrored": study.mirrored,
+        "labels": [] if study.mask is None else present_labels(study.labels()),
+        "coregistration_failed": coregistration_of(study).get("failed"),
+        "warnings": list(study.warnings),
+        "steps": list(study.steps),
+        "preprocessed_grid": grid_values(study.ct),
+    }
+
+
+def case_picture(study: Study) -> Image.Image:
+    """Three planes of a case: its labels in colour, after a co-registration those of the reference in white."""
+    found = coregistration_of(study)
+    title = study.case + (", mirrored" if study.mirrored else "")
+    if found:
+        verdict = "NOT TO BE TRUSTED" if found["failed"] else "ok"
+        title += f", co-registered to {found['reference']} (white): {verdict}, NCC {found['ncc']:.2f}"
+    return three_planes(study.ct, study.mask, study.comparison, title=title)
+
+
+class SaveStudy:
+    """Write a preprocessed CT: ``__call__(study)`` gives its row of the table of all cases.
+
+    ``<case>.nii.gz``, ``<case>_seg.nii.gz``, ``<case>_preview.png``, ``<case>_transform.json`` and, when all of them are
+    there, ``<case>_report.json``.
+
+    Args:
+        output_dir: where to.
+    """
+
+    def __init__(self, output_dir: str | os.PathLike) -> None:
+        self.output_dir = Path(output_dir)
+
+    def __call__(self, study: Study) -> dict[str, Any]:
+        write_image(study.ct, self.output_dir / f"{study.case}.nii.gz")
+        if study.mask is not None:
+            write_image(study.mask, self.output_dir / f"{study.case}_seg.nii.gz")
+        with atomic_path(self.output_dir / f"{study.case}_preview.png") as path:
+            case_picture(study).save(path, format="png")
+        values = {
+            "case": study.case,
+            "source": study.source,
+            "mirrored": study.mirrored,
+            "moves": list(study.moves),
+            "preprocessed_grid": grid_values(study.ct),
+        }
+        write_transform(self.output_dir / f"{study.case}_transform.json", values, study.matrix)
+        with atomic_path(self.output_dir / f"{study.case}_report.json") as path:
+            path.write_text(json.dumps(case_report(study), indent=1))
+        failed = coregistration_of(study).get("failed")
+        return {
+            "case": study.case,
+            "source": study.source,
+            "mirrored": study.mirrored,
+            "coregistration": {None: "", False: "ok", True: "failed"}[failed],
+            "warnings": "; ".join(study.warnings),
+        }
+
+
+def check_output(items: Sequence[Mapping[str, Any]], output_dir: Path) -> None:
+    """Refuse an output folder that holds the CTs themselves: they would be overwritten.
+
+    Raises:
+        CaseError: with the first of them.
+    """
+    for item in items:
+        if Path(item["image"]).resolve().parent == output_dir.resolve():
+            raise CaseError(item["image"], "lies in the output folder and might be overwritten", "set another --output_dir")
+
+
+def preprocess_cases(dataset: CaseDataset, output_dir: str | os.PathLike) -> None:
+    """Take all cases through their transforms, the last of which is :class:`SaveStudy`, and write ``summary.csv``.
+
+    Args:
+        dataset: of cases whose transform gives the rows of the table.
+        output_dir: where the table goes.
+
+    Raises:
+        CaseError: when the output folder is that of the CTs.
+        SystemExit: with code 1 at the end if a case failed.
+    """
+    folder = Path(output_dir)
+    check_output(dataset.data, folder)
+    rows, failures = [], []
+    for index in tqdm(range(len(dataset)), desc="preprocess"):
+        done = dataset[index]
+        if isinstance(done, CaseFailure):
+            tqdm.write(done.line, file=sys.stderr)
+            logger.debug(done.details)
+            failures.append(done.case)
+            continue
+        rows += done
+        for row in done:
+            if row["warnings"]:
+                tqdm.write(f"{row['case']}: {row['warnings']}", file=sys.stderr)
+    if rows:
+        with atomic_path(folder / "summary.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, list(rows[0]))
+            table.writeheader()
+            table.writerows(rows)
+    flagged = [row["case"] for row in rows if row["coregistration"] == "failed"]
+    logger.info("%d of %d cases done, written to %s", len(dataset) - len(failures), len(dataset), folder)
+    if flagged:
+        logger.warning("co-registration not to be trusted: %s", ", ".join(flagged))
+    if failures:
+        print(f"{len(failures)} of {len(dataset)} cases failed: {', '.join(sorted(failures))}", file=sys.stderr)
+        raise SystemExit(1)
