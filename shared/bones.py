@@ -96,10 +96,11 @@ def separate_bones(
 ) -> sitk.Image:
     """Label map of the bones of a CT, the largest one 1, the next 2, and so on.
 
-    Voxels above the threshold are taken, marrow is filled slice by slice, and bones that touch are split by a watershed of
-    the distance to their surface, of which basins are joined again unless the neck between them is thin. A femur comes apart
-    from the pelvis, even where the joint space is not resolved. Metal and contrast medium count as bone; low-dose noise,
-    osteoporosis and thin plates such as the shoulder blade need another threshold or a segmentation of better origin.
+    Voxels above the threshold are taken, marrow is filled slice by slice, and bones that touch are split by a watershed
+    of the distance to their surface, of which basins are joined again unless the neck between them is thin. A femur
+    comes apart from the pelvis, even where the joint space is not resolved. Metal and contrast medium count as bone;
+    low-dose noise, osteoporosis and thin plates such as the shoulder blade need another threshold or a segmentation of
+    better origin.
 
     Args:
         ct: HU.
@@ -124,4 +125,3 @@ def separate_bones(
     labels = sitk.GetImageFromArray(by_size(regions, int(smallest_mm3 / spacing_mm**3), most))
     labels.CopyInformation(work)
     return resample(labels, ct, fill=0, labels=True)
-

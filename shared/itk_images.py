@@ -1,7 +1,7 @@
 """Volumes as SimpleITK images: from and to files, cropped, mirrored, moved and resampled in LPS millimetres.
 
-Points are mapped by homogeneous matrices (4, 4) float64 that act on LPS mm. Cropping, mirroring and moving change the grid
-alone and keep every value; only :func:`resample` interpolates.
+Points are mapped by homogeneous matrices (4, 4) float64 that act on LPS mm. Cropping, mirroring and moving change the
+grid alone and keep every value; only :func:`resample` interpolates.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def image_center(image: sitk.Image) -> np.ndarray:
 
 
 def same_grid(first: sitk.Image, second: sitk.Image, tolerance_mm: float = 0.01) -> bool:
-    """Whether two images have the same size and no corner of one is farther than the tolerance from that of the other."""
+    """Whether two images have the same size, and their corners the same places within the tolerance."""
     if first.GetSize() != second.GetSize():
         return False
     return bool(np.abs(corners(first) - corners(second)).max() < tolerance_mm)
@@ -164,9 +164,9 @@ def aligned_grid(image: sitk.Image, spacing_mm: float) -> sitk.Image:
 def resample(image: sitk.Image, grid: sitk.Image, fill: float = AIR_HU, labels: bool = False) -> sitk.Image:
     """An image on another grid.
 
-    Intensities are interpolated linearly, after a Gaussian along the axes on which the new voxels are larger, so that fine
-    structures do not alias; its width is the difference of the two voxels' point spread functions (Cardoso et al., MICCAI
-    2015). Labels are taken from the nearest voxel.
+    Intensities are interpolated linearly, after a Gaussian along the axes on which the new voxels are larger, so that
+    fine structures do not alias; its width is the difference of the two voxels' point spread functions (Cardoso et al.,
+    MICCAI 2015). Labels are taken from the nearest voxel.
 
     Args:
         image: intensities or labels.

@@ -20,6 +20,8 @@ from .image_files import LPS_TO_RAS, LUMA, check_finite, read_grid
 # A single slice of these is no projection of the body.
 TOMOGRAPHIC = {"CT": "a CT slice", "MR": "an MR slice", "PT": "a PET slice", "NM": "a scintigram", "US": "ultrasound"}
 EXIF_ORIENTATION = 274
+# A grey picture may bear coloured marks; a photograph or a screenshot of a viewer is full of colour.
+MAX_COLOURED = 0.05
 
 
 @dataclass
@@ -71,11 +73,16 @@ def exif_matrix(orientation: int, shape: tuple[int, ...]) -> np.ndarray:
     return matrix
 
 
+def coloured_fraction(values: np.ndarray) -> float:
+    """Fraction of the pixels of (rows, columns, 3) in 0..255 that are clearly no shade of grey."""
+    return float((np.ptp(values, axis=-1) > 40).mean())
+
+
 def read_picture(path: str | os.PathLike) -> Radiograph:
-    """A PNG, JPEG, BMP or TIFF file; colours are mixed to grey and transparency is dropped.
+    """A PNG, JPEG, BMP or TIFF file, of one channel or of three that hold grey; transparency is dropped.
 
     Raises:
-        CaseError: when it is no image, is cut off, has several pages or is absurdly large.
+        CaseError: when it is no image, is cut off, has several pages, is absurdly large or a colour picture.
     """
     advice = "export the radiograph again as PNG, JPEG or DICOM"
     try:
@@ -96,8 +103,11 @@ def read_picture(path: str | os.PathLike) -> Radiograph:
         raise CaseError(path, "has too many pixels for a radiograph", advice) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise CaseError(path, f"is cut off or damaged ({error})", advice) from error
-    pixels = values @ LUMA.astype(np.float32) if values.ndim == 3 else values
-    pixels = np.ascontiguousarray(pixels.T)
+    if values.ndim == 3:
+        if coloured_fraction(values) > MAX_COLOURED:
+            raise CaseError(path, "is a colour picture of three channels", "give a radiograph in shades of grey")
+        values = values @ LUMA.astype(np.float32)
+    pixels = np.ascontiguousarray(values.T)
     if white_is_zero:  # Pillow turns 8-bit files of this kind, but not 16-bit ones
         pixels = pixels.max() + pixels.min() - pixels
     to_file = exif_matrix(orientation if 1 <= orientation <= 8 else 1, pixels.shape)

@@ -16,8 +16,8 @@ from scipy.spatial.transform import Rotation
 from .itk_images import AIR_HU, aligned_grid, image_center, index_matrix, map_points, resample
 
 RIM_MM = 40.0
-MAX_POINTS = 8000
-SEED = 1
+MAX_POINTS = 8000  # that are compared on one level
+SEED = 1  # of their choice
 BINS = 50  # of the joint histogram (Mattes et al. 2003)
 
 
@@ -108,9 +108,9 @@ def mask_starts(
 ) -> list[Start]:
     """Starts that bring the masks' centres together, as they lie and with their principal axes aligned.
 
-    An axis has no sense, so that each of the four ways to align them is a start unless it turns the patient by more than
-    ``largest_turn_deg``. A long bone may be cut at different lengths: each way is also tried with either of its ends
-    brought together.
+    An axis has no sense, so that each of the four ways to align them is a start unless it turns the patient by more
+    than ``largest_turn_deg``. A long bone may be cut at different lengths: each way is also tried with either of its
+    ends brought together.
     """
     (center_fixed, axes_fixed), (center_moving, axes_moving) = moments(fixed_mask), moments(moving_mask)
     starts = [Start("mask centres", rigid_matrix(turn, center_moving, center_fixed)) for turn in tilts(angle_deg)]
@@ -126,7 +126,11 @@ def mask_starts(
         centered = rigid_matrix(rotation, center_moving, center_fixed)
         along = axes_fixed[:, 0]
         moved_ends = np.sort(signs[0] * (ends[1] - center_moving @ axes_moving[:, 0])) + center_fixed @ along
-        shifts = {"axes": 0.0, "axes, first ends": ends[0][0] - moved_ends[0], "axes, last ends": ends[0][1] - moved_ends[1]}
+        shifts = {
+            "axes": 0.0,
+            "axes, first ends": ends[0][0] - moved_ends[0],
+            "axes, last ends": ends[0][1] - moved_ends[1],
+        }
         for name, shift in shifts.items():
             matrix = centered.copy()
             matrix[:3, 3] += shift * along
@@ -140,7 +144,12 @@ def mask_points(mask: sitk.Image) -> np.ndarray:
 
 
 def to_euler(matrix: np.ndarray, center: Sequence[float]) -> sitk.Euler3DTransform:
-    """ITK transform from fixed to moving points, rotating about ``center`` (fixed), of a matrix from moving to fixed."""
+    """ITK transform from fixed to moving points of a matrix from moving to fixed.
+
+    Args:
+        matrix: (4, 4), rigid.
+        center: of the rotation, (3,), in fixed space.
+    """
     inverse = np.linalg.inv(matrix)
     transform = sitk.Euler3DTransform()
     transform.SetCenter([float(value) for value in center])
@@ -179,10 +188,10 @@ class Level:
         fill: float,
         center: Sequence[float],
     ) -> Level:
-        """Images resampled; the moving one with a rim of ``fill`` half as wide as the fixed one is long.
+        """Images resampled; the moving one with a rim of ``fill``.
 
-        Mutual information counts the points that fall into the moving image. Without the rim the search could escape into
-        a corner of which little is compared.
+        Mutual information counts the points that fall into the moving image. Without the rim the search could escape
+        into a corner of which little is compared.
         """
         small = [resample(image, aligned_grid(image, spacing_mm), fill) for image in (fixed, moving)]
         rim = [int(np.ceil(RIM_MM / spacing_mm))] * 3
@@ -199,7 +208,6 @@ class Level:
             method.SetMetricFixedMask(self.region)
         if points > MAX_POINTS:
             method.SetMetricSamplingStrategy(method.RANDOM)
-            # The share is that of the whole grid, from which the mask takes its part.
             method.SetMetricSamplingPercentage(MAX_POINTS / points, SEED)
         else:
             method.SetMetricSamplingStrategy(method.NONE)

@@ -77,7 +77,7 @@ def three_planes(
     window: tuple[float, float] = BONE_WINDOW,
     title: str = "",
 ) -> Image.Image:
-    """Axial, coronal and sagittal plane through the centre of the labels, in radiological view (the patient's left at right).
+    """Axial, coronal and sagittal plane through the centre of the labels, the patient's left at the right.
 
     Args:
         image: intensities, in any direction.

@@ -106,6 +106,18 @@ def test_colours_become_grey_and_transparency_is_dropped(tmp_path, mode):
     np.testing.assert_allclose(load(tmp_path / "a.png").numpy(), picture(), atol=0.01)
 
 
+def test_a_colour_picture_is_refused_but_a_few_coloured_marks_are_not(tmp_path):
+    grey = np.repeat(picture().T.astype(np.uint8)[..., None], 3, axis=2)
+    marked, colourful = grey.copy(), grey.copy()
+    marked[2:4, 2:4] = 255, 0, 0
+    colourful[: len(grey) // 2, :, 2] = 255 - colourful[: len(grey) // 2, :, 2]
+    Image.fromarray(marked).save(tmp_path / "marked.png")
+    Image.fromarray(colourful).save(tmp_path / "colourful.png")
+    assert load(tmp_path / "marked.png").shape == SHAPE
+    with pytest.raises(CaseError, match="colour picture"):
+        load(tmp_path / "colourful.png")
+
+
 def test_a_mha_with_three_channels_becomes_grey(tmp_path):
     image = sitk.GetImageFromArray(np.repeat(picture().T.astype(np.uint8)[..., None], 3, axis=2), isVector=True)
     sitk.WriteImage(image, str(tmp_path / "a.mha"))

@@ -86,7 +86,7 @@ def draw_case(axes: Axes, item: Mapping[str, Any]) -> None:
     axes.plot(*found.T, "o", color="yellow", markersize=3, markeredgewidth=0.6, fillstyle="none")
 
 
-def plot_cumulative_errors(errors_mm: np.ndarray, limit_mm: float = 4.0) -> Figure:
+def plot_cumulative_errors(errors_mm: np.ndarray, limit_mm: float = 6.0) -> Figure:
     """Fraction of the landmarks within a distance, over the distance.
 
     Args:
@@ -100,7 +100,9 @@ def plot_cumulative_errors(errors_mm: np.ndarray, limit_mm: float = 4.0) -> Figu
     for radius in (value for value in RADII_MM if value <= limit_mm):
         within = (values <= radius).mean() * 100
         axes.axvline(radius, color="grey", linewidth=0.8, linestyle=":")
-        axes.annotate(f"{within:.1f} %", (radius, within), (-6, -14), textcoords="offset points", ha="right")
+        axes.annotate(
+            f"{within:.1f} % within {radius:g} mm", (radius, within), (6, -16), textcoords="offset points"
+        )
     axes.set(xlim=(0, limit_mm), ylim=(0, 102), xlabel="point error in mm", ylabel="landmarks in %")
     axes.set_title(f"{errors_mm.shape[0]} radiographs, {errors_mm.shape[1]} landmarks each", fontsize=10)
     axes.grid(alpha=0.3)

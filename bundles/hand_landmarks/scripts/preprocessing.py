@@ -124,6 +124,22 @@ def fit_matrix(shape: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
     return matrix
 
 
+def covered(shape: tuple[int, int], canvas: tuple[int, int], matrix: np.ndarray) -> tuple[slice, slice]:
+    """Part of the canvas whose pixel centres lie on the image, one slice per axis.
+
+    Args:
+        shape: (X, Y) of the image.
+        canvas: (X, Y) of the canvas.
+        matrix: (3, 3) map from canvas to image indices, without rotation.
+    """
+    slices = []
+    for axis in range(2):
+        index = np.arange(canvas[axis]) * matrix[axis, axis] + matrix[axis, 2]
+        inside = np.flatnonzero((index >= -0.5) & (index <= shape[axis] - 0.5))
+        slices.append(slice(int(inside[0]), int(inside[-1]) + 1))
+    return slices[0], slices[1]
+
+
 def fit_to_canvas(image: np.ndarray, canvas: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Isotropic resize with zero padding, anti-aliased when shrinking.
 
@@ -150,8 +166,11 @@ def fit_to_canvas(image: np.ndarray, canvas: tuple[int, int]) -> tuple[np.ndarra
         index = (index + 0.5) / ratio[axis] - 0.5  # in pixels of the shrunk image
         axes.append(2 * index / (small.shape[2 + axis] - 1) - 1)
     grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="ij")[::-1], dim=-1)[None].float()
-    result = F.grid_sample(small, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    return result[0, 0].numpy(), matrix
+    sampled = F.grid_sample(small, grid, mode="bilinear", padding_mode="border", align_corners=True)[0, 0].numpy()
+    x, y = covered(image.shape, canvas, matrix)
+    result = np.zeros_like(sampled)
+    result[x, y] = sampled[x, y]
+    return result, matrix
 
 
 class StandardizeHandd(MapTransform):
@@ -206,8 +225,7 @@ class StandardizeHandd(MapTransform):
         if high <= low:
             raise CaseError(name, "shows a single grey value", "give a hand radiograph")
         canvas, matrix = fit_to_canvas(np.clip((pixels - low) / (high - low), 0, 1), self.canvas)
-        inside = fit_to_canvas(np.ones(pixels.shape, dtype=np.float32), self.canvas)[0] > 0.5
-        x, y = (slice(*np.flatnonzero(inside.any(axis=1 - axis))[[0, -1]] + [0, 1]) for axis in range(2))
+        x, y = covered(pixels.shape, self.canvas, matrix)
         picture = canvas[x, y]
         inverted = is_inverted(picture) if self.invert is None else self.invert
         if inverted:

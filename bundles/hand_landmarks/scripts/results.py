@@ -14,13 +14,16 @@ from monai.transforms import MapTransform
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .shared.cases import atomic_path
+from .alignment import upright_matrix
+from .inferer import hand_score
+from .shared.cases import CaseError, atomic_path
 from .shared.hand_anatomy import HAND_BONES, HAND_LANDMARK_NAMES, WRIST, WRIST_MM
 from .shared.phantoms.hand_shape import MEAN_SHAPE, SHAPE_MODES
 from .shared.point_files import landmark_result, write_landmarks
 from .shared.points import to_file_indices, transform_points
 
 LOW_CONFIDENCE = 0.3
+MIN_SCORE = 0.25
 MAX_PICTURE = 1024
 
 
@@ -74,6 +77,25 @@ def upright_points(pred: Tensor, image: MetaTensor, original: MetaTensor) -> np.
     return transform_points(torch.as_tensor(pred[:, :2]).cpu(), to_upright).numpy()
 
 
+def refuse_other_pictures(pred: Tensor, image: MetaTensor) -> None:
+    """Refuse a picture whose points neither look like a hand nor are trusted.
+
+    Args:
+        pred: (37, 3) canvas indices and confidence.
+        image: the canvas.
+
+    Raises:
+        CaseError: when the score of the points is below ``MIN_SCORE``.
+    """
+    pred = torch.as_tensor(pred).as_subclass(Tensor).cpu()
+    mirror = torch.tensor([-1.0, 1.0])
+    # The size of the frame does not matter here, the distances are in mm.
+    scores = [hand_score(pred[:, 2], upright_matrix(points, (2, 2))[1]) for points in (pred[:, :2], pred[:, :2] * mirror)]
+    if max(scores) < MIN_SCORE:
+        name = str(image.meta.get("filename_or_obj", "image"))
+        raise CaseError(name, "shows no hand that could be recognised", "give a radiograph of one whole hand")
+
+
 def hand_result(case: str, pred: Tensor, image: MetaTensor, original: MetaTensor) -> dict[str, Any]:
     """Result of one case in the form that is written to JSON.
 
@@ -82,7 +104,11 @@ def hand_result(case: str, pred: Tensor, image: MetaTensor, original: MetaTensor
         pred: (37, 3) canvas indices and confidence.
         image: the canvas with its affine.
         original: (1, X, Y) the upright picture; its affine gives the millimetres where the file knows them.
+
+    Raises:
+        CaseError: when the picture shows no hand.
     """
+    refuse_other_pictures(pred, image)
     points = to_file_indices(torch.as_tensor(pred[:, :2]).cpu(), image).numpy()
     upright = upright_points(pred, image, original)
     confidence = torch.as_tensor(pred[:, 2]).cpu().numpy()
@@ -102,9 +128,6 @@ def hand_result(case: str, pred: Tensor, image: MetaTensor, original: MetaTensor
     for bone in implausible_bones(points):
         first, second = (HAND_LANDMARK_NAMES[i] for i in HAND_BONES[bone])
         warnings.append(f"implausible length between {first} and {second}")
-    if len(low) > len(confidence) // 3:
-        warnings.append("this does not look like a radiograph of one hand: do not use the points")
-
     if original.meta.get("spacing_source", "none") == "none":
         wrist = float(np.linalg.norm(points[WRIST[0]] - points[WRIST[1]]))
         mm_per_pixel, source = [WRIST_MM / max(wrist, 1e-6)] * 2, f"wrist taken as {WRIST_MM:g} mm"

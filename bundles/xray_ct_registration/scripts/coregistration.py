@@ -139,7 +139,10 @@ def measure_quality(
     if reference_mask is not None and masked:
         region = on_grid(grow(union_image(reference_mask), REGION_MM), grid, stay, True) > 0
     both = region & inside
-    values = [np.minimum(on_grid(*item, False), DENSEST_HU)[both] for item in ((reference, grid, stay), (moving, grid, matrix))]
+    values = [
+        np.minimum(on_grid(*item, False), DENSEST_HU)[both]
+        for item in ((reference, grid, stay), (moving, grid, matrix))
+    ]
     varied = both.sum() > 1 and min(np.ptp(part) for part in values) > 0
     ncc = float(np.corrcoef(*values)[0, 1]) if varied else 0.0
     overlap = float(both.sum() / max(1, region.sum()))
@@ -166,8 +169,8 @@ def coregister(
 ) -> Coregistration:
     """Rigid transform of a CT onto a reference.
 
-    With the labels of both, the region around them is compared alone, so that neighbouring bones in another pose and the
-    table do not pull; and their principal axes give starts that find the way from any flexion of a joint.
+    With the labels of both, the region around them is compared alone, so that neighbouring bones in another pose and
+    the table do not pull; and their principal axes give starts that find the way from any flexion of a joint.
 
     Args:
         reference, moving: HU.

@@ -73,7 +73,9 @@ def read_table(table: str | os.PathLike) -> list[dict[str, str]]:
         if "case" not in item or "image" not in item:
             raise CaseError(path, f"has a row without case or image ({row})", advice)
         if any(item["case"] == other["case"] for other in cases) or Path(item["case"]).name != item["case"]:
-            raise CaseError(path, f"names the case {item['case']} twice or with a folder", "give each case a name of its own")
+            raise CaseError(
+                path, f"names the case {item['case']} twice or with a folder", "give each case a name of its own"
+            )
         if item.get("side", "left") not in SIDES:
             raise CaseError(path, f"gives {item['case']} the side {item['side']}", "write left, right or nothing")
         item |= {key: str(path.parent / item[key]) for key in ("image", "mask") if key in item}
@@ -87,8 +89,8 @@ def ct_cases(
     """CTs with their label maps.
 
     Args:
-        dataset_dir: a volume or a folder of them (NIfTI, NRRD, MHA, DICOM series). The label map of ``<case>.nii.gz`` is
-            ``<case><mask_suffix>.nii.gz`` beside it.
+        dataset_dir: a volume or a folder of them (NIfTI, NRRD, MHA, DICOM series). The label map of ``<case>.nii.gz``
+            is ``<case><mask_suffix>.nii.gz`` beside it.
         mask_suffix: at the end of the names of label maps.
         table: CSV file that lists the cases instead.
 

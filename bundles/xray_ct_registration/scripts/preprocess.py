@@ -25,7 +25,9 @@ STEPS = ("clean", "crop", "coregister", "resample")
 NO_MASK_STEPS = {"coregister", "resample"}  # what a CT without a label map can go through
 
 
-def check_settings(steps: Sequence[str], right: Sequence[int], left: Sequence[int], spacing_mm: float, padding_mm: float) -> None:
+def check_settings(
+    steps: Sequence[str], right: Sequence[int], left: Sequence[int], spacing_mm: float, padding_mm: float
+) -> None:
     """Refuse settings that contradict each other.
 
     Raises:
@@ -60,7 +62,9 @@ def read_study(item: Mapping[str, str], bone_threshold: float | None = None) -> 
         mask, resampled = labels_on_grid(read_labels(item["mask"]), ct, item["mask"])
         study = replace(study, mask=mask)
         if resampled:
-            study = study.note("read", ["the label map had another grid than the CT and was resampled"], mask=item["mask"])
+            study = study.note(
+                "read", ["the label map had another grid than the CT and was resampled"], mask=item["mask"]
+            )
     elif bone_threshold is not None:
         study = replace(study, mask=separate_bones(ct, bone_threshold)).note("bones", threshold_hu=bone_threshold)
     path = Path(item["image"])
@@ -125,7 +129,8 @@ class PreprocessCase:
         right_labels: labels of right-sided anatomy, which is mirrored.
         left_labels: the labels of the same anatomy on the left, in the same order.
         padding_mm: around the labels.
-        bone_threshold: HU above which a CT without a label map gets one of its bones, the largest being 1; None for no such.
+        bone_threshold: HU above which a CT without a label map gets one of its bones, the largest being 1; no such where
+            None.
         reference: name of a case, or a CT that is taken as it is, to co-register with; the first case where None.
         mask_suffix: of the label map beside a reference that is a file.
         limits: figures beyond which a co-registration counts as failed, in place of the usual ones.
@@ -154,7 +159,11 @@ class PreprocessCase:
         self.reference = self.find_reference(reference, mask_suffix) if "coregister" in self.steps else None
 
     def find_reference(self, name: str | None, mask_suffix: str) -> Study:
-        """The reference after the steps before co-registration: a case by its name, the first that can be used, or a file.
+        """The reference after the steps before co-registration.
+
+        Args:
+            name: of a case; None for the first one that can be used; or the path of a CT, which is taken as it is.
+            mask_suffix: of the label map beside such a file.
 
         Raises:
             CaseError: when there is no such case or it cannot be used.
@@ -173,7 +182,9 @@ class PreprocessCase:
             return chosen
         if not Path(str(name)).exists():
             names = ", ".join(item["case"] for item in self.cases[:5])
-            raise CaseError("--reference", f"{name} is no case and no file", f"name a CT, or one of the cases ({names} …)")
+            raise CaseError(
+                "--reference", f"{name} is no case and no file", f"name a CT, or one of the cases ({names} …)"
+            )
         return read_study(ct_cases(str(name), mask_suffix)[0], self.bone_threshold)
 
     def prepare(self, item: Mapping[str, str]) -> list[Study]:
@@ -196,7 +207,11 @@ class PreprocessCase:
 
     def present(self, study: Study) -> list[int] | None:
         """The chosen labels that a study has."""
-        return None if self.labels is None else [label for label in self.labels if label in present_labels(study.label_array())]
+        return (
+            None
+            if self.labels is None
+            else [label for label in self.labels if label in present_labels(study.label_array())]
+        )
 
     def align(self, study: Study, reference: Study) -> Study:
         """Co-registration of one study; the values stay on their voxels."""
@@ -205,7 +220,9 @@ class PreprocessCase:
         else:
             found = coregister(reference.ct, study.ct, reference.mask, study.mask, self.limits)
         warnings = [f"not to be trusted: {reason}" for reason in found.reasons]
-        return move(study, found.matrix, "coregister").note("coregister", warnings, reference=reference.case, **found.report())
+        return move(study, found.matrix, "coregister").note(
+            "coregister", warnings, reference=reference.case, **found.report()
+        )
 
     def finish(self, study: Study) -> Study:
         """Co-registration, centring and resampling, with one interpolation for all of it."""

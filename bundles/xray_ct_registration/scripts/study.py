@@ -96,12 +96,14 @@ def clean(study: Study, labels: Sequence[int] | None = None) -> Study:
     cleaned, reports = keep_largest_components(array, labels)
     if not any(report.voxels for report in reports):
         found = ", ".join(map(str, present_labels(array))) or "none at all"
-        raise CaseError(study.source, f"has none of the labels {labels or ''} in its label map, but {found}", "set --labels")
+        raise CaseError(
+            study.source, f"has none of the labels {labels or ''} in its label map, but {found}", "set --labels"
+        )
     voxel_mm3 = float(np.prod(study.ct.GetSpacing()))
     warnings = [f"label {report.label} does not occur" for report in reports if not report.voxels]
     warnings += [
-        f"label {report.label} lost {report.removed_fraction:.0%} in {report.components - 1} components, the largest of "
-        f"{report.largest_removed_voxels * voxel_mm3 / 1000:.1f} ml: metal or a fracture may have cut it in two"
+        f"label {report.label} lost {report.removed_fraction:.0%} in {report.components - 1} components, the largest "
+        f"of {report.largest_removed_voxels * voxel_mm3 / 1000:.1f} ml: metal or a fracture may have cut it in two"
         for report in reports
         if report.removed_fraction > MUCH_REMOVED
     ]

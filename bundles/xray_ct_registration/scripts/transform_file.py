@@ -32,7 +32,9 @@ def grid_values(image: sitk.Image) -> dict[str, list]:
 def is_on_grid(image: sitk.Image, values: Mapping[str, Any]) -> bool:
     """Whether an image has the grid that :func:`grid_values` described, up to the precision of file formats."""
     own = grid_values(image)
-    return all(np.shape(own[key]) == np.shape(values[key]) and np.allclose(own[key], values[key], atol=1e-3) for key in own)
+    return all(
+        np.shape(own[key]) == np.shape(values[key]) and np.allclose(own[key], values[key], atol=1e-3) for key in own
+    )
 
 
 def write_transform(path: str | os.PathLike, values: Mapping[str, Any], matrix: np.ndarray) -> None:
@@ -90,7 +92,9 @@ def transform_points(
     keys = {"preprocessed": "original_to_preprocessed", "original": "preprocessed_to_original"}
     array = np.array(points, dtype=float)
     if to not in keys or array.ndim != 2 or array.shape[1] != 3:
-        raise CaseError(path, "needs points and a direction", 'give --points "[[x,y,z], …]" and --to preprocessed or original')
+        raise CaseError(
+            path, "needs points and a direction", 'give --points "[[x,y,z], …]" and --to preprocessed or original'
+        )
     return map_points(array, record[keys[to]]).tolist()
 
 

@@ -35,7 +35,7 @@ def case_report(study: Study) -> dict[str, Any]:
         "case": study.case,
         "source": study.source,
         "mirrored": study.mirrored,
-        "labels": [] if study.mask is None else present_labels(study.labels()),
+        "labels": [] if study.mask is None else present_labels(study.label_array()),
         "coregistration_failed": coregistration_of(study).get("failed"),
         "warnings": list(study.warnings),
         "steps": list(study.steps),
@@ -56,8 +56,8 @@ def case_picture(study: Study) -> Image.Image:
 class SaveStudy:
     """Write a preprocessed CT: ``__call__(study)`` gives its row of the table of all cases.
 
-    ``<case>.nii.gz``, ``<case>_seg.nii.gz``, ``<case>_preview.png``, ``<case>_transform.json`` and, when all of them are
-    there, ``<case>_report.json``.
+    ``<case>.nii.gz``, ``<case>_seg.nii.gz``, ``<case>_preview.png``, ``<case>_transform.json`` and, when all of them
+    are there, ``<case>_report.json``.
 
     Args:
         output_dir: where to.
@@ -100,7 +100,9 @@ def check_output(items: Sequence[Mapping[str, Any]], output_dir: Path) -> None:
     """
     for item in items:
         if Path(item["image"]).resolve().parent == output_dir.resolve():
-            raise CaseError(item["image"], "lies in the output folder and might be overwritten", "set another --output_dir")
+            raise CaseError(
+                item["image"], "lies in the output folder and might be overwritten", "set another --output_dir"
+            )
 
 
 def preprocess_cases(dataset: CaseDataset, output_dir: str | os.PathLike) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from .canvas import TISSUES, Canvas
 from .profile import Profile, height_of
-from .sdf import Array, capsule, ellipsoid
+from .sdf import Array, capsule, coverage, ellipsoid
 from .deep import paint_ellipsoid
 
 
@@ -90,23 +90,25 @@ def _paint_heart(canvas: Canvas, centre: Array, blood: float, s: float) -> None:
 
 
 def _lung_vessels(canvas: Canvas, hilum: Array, side: int, hu: float, rng: np.random.Generator) -> None:
-    """Branches from the hilum into the lung, three generations."""
-    ends = [(hilum, np.array([side * 1.0, 0.0, 0.0]), 4.5)]
-    for generation in range(3):
+    """Branches from the hilum to the surface of the lung, four generations."""
+    ends = [(hilum, np.array([side * 1.0, 0.0, 0.0]), 4.2)]
+    for generation in range(4):
         grown = []
         for start, direction, radius in ends:
-            for _ in range(9 if generation == 0 else 3):
-                turn = direction + rng.normal(0, 0.75 if generation == 0 else 0.5, 3)
-                turn[0] = abs(turn[0]) * side if generation == 0 else turn[0]
+            for _ in range(12 if generation == 0 else 2):
+                turn = direction + rng.normal(0, 0.9 if generation == 0 else 0.4, 3)
+                if generation == 0:
+                    turn[0] = abs(turn[0]) * side
                 turn /= np.linalg.norm(turn)
-                end = start + turn * rng.uniform(22, 48)
-                thin = radius * rng.uniform(0.5, 0.75)
+                end = start + turn * rng.uniform(20, 40)
+                thin = radius * rng.uniform(0.6, 0.8)
                 box = canvas.box(np.minimum(start, end) - radius - 2, np.maximum(start, end) + radius + 2)
                 if box is not None:
                     d = capsule(box.x, box.y, box.z, start, end, radius, thin)
                     lung = canvas.tissues[box.at] == TISSUES["lung"]
+                    # thinner than a voxel: the voxel holds only a part of the vessel
+                    part = coverage(d, canvas.voxel) * min(1.0, 2.0 * radius / canvas.voxel) * lung
                     view = canvas.hu[box.at]
-                    part = np.clip(0.5 - d / canvas.voxel, 0, 1) * min(1.0, 2 * radius / canvas.voxel) * lung
                     view += part * (hu - view)
                 grown.append((end, turn, thin))
         ends = grown

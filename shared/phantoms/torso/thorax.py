@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Bone, Box, Canvas
+from .canvas import TISSUES, Bone, Box, Canvas
 from .pelvis import plate
 from .profile import Profile, height_of
 from .sdf import Array, capsule, smooth_union
@@ -231,7 +231,7 @@ def _paint_arm(canvas: Canvas, p: dict[str, Array], shaft: Array, side: int) -> 
             continue
         d = capsule(box.x, box.y, box.z, outer, shaft, radius, 0.92 * radius)
         outside = canvas.hu[box.at] < (-300 if tissue == "fat" else -60)
-        lung = canvas.tissues[box.at] == 4
+        lung = canvas.tissues[box.at] == TISSUES["lung"]
         canvas.fill(box, np.where(outside & ~lung, d, 20.0), hu, tissue)
 
 
@@ -244,11 +244,13 @@ def _paint_girdle(canvas: Canvas, p: dict[str, Array], bone: Bone) -> None:
         d = smooth_union(d, capsule(box.x, box.y, box.z, p["bow"], p["acromion"], 6.0, 7.0), 3.0)
         canvas.fill_bone(box, d, bone, "shoulder")
     points = np.stack([p["upper"], p["lower"], p["glenoid"], p["acromion"]])
-    box = canvas.box(points.min(0) - 16, points.max(0) + 16)
+    box = canvas.box(points.min(0) - 20, points.max(0) + 20)
     if box is None:
         return
     x, y, z = box.x, box.y, box.z
     d = plate(x, y, z, (p["upper"], p["lower"], p["glenoid"]), 2.0)
+    meat = np.where(canvas.tissues[box.at] == TISSUES["fat"], d - 12.0, 20.0)  # supra-, infraspinatus, subscapularis
+    canvas.fill(box, meat, 54.0 + 9.0 * canvas.texture(box, canvas.fine), "muscle")
     d = smooth_union(d, capsule(x, y, z, p["lower"], p["glenoid"], 4.0, 6.0), 3.0)
     d = smooth_union(d, capsule(x, y, z, p["upper"], p["lower"], 2.5, 4.0), 2.0)
     neck = p["glenoid"] + 0.12 * (p["upper"] - p["glenoid"])
