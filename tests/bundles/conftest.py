@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from ci.package import package_bundle
-from tests.bundles.processes import bundle_command, clean_environment, run_bundle
+from tests.bundles.processes import TIMEOUT_S, bundle_command, clean_environment, run_bundle
 from tests.bundles.spec import BundleSpec, Data
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUNDLES = sorted(p.name for p in (ROOT / "bundles").iterdir() if (p / "configs").is_dir())
 EPOCHS = 3
+KILL_AFTER_S = (0.0, 0.3)  # after an epoch's checkpoint: as the next epoch begins, and inside it
 
 
 @dataclass(frozen=True)
@@ -85,29 +86,30 @@ def unbroken(bundle: Bundle, data: Data, work: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def killed(bundle: Bundle, data: Data, work: Path) -> Run:
-    """The same training from another folder, killed while its second and its last epoch run, then resumed."""
+    """The same training from another folder, killed in two epochs at different moments, then resumed to its end."""
     output, elsewhere = work / "killed", work / "else where"
     elsewhere.mkdir()
     options = {**bundle.spec.train, **data.train, "epochs": EPOCHS, "output_dir": output, "resume": "auto"}
-    for _ in range(EPOCHS - 1):
+    for seconds in KILL_AFTER_S:
         command = bundle_command(bundle.path, "train", options, elsewhere=True)
-        kill_after_checkpoint(command, elsewhere, output / "checkpoint_last.pt")
+        kill_after_checkpoint(command, elsewhere, output / "checkpoint_last.pt", seconds)
     return Run(output, run_bundle(bundle.path, "train", options, cwd=elsewhere))
 
 
-def kill_after_checkpoint(command: list[str], cwd: Path, checkpoint: Path, timeout_s: float = 120) -> None:
-    """Starts a training and kills it (SIGKILL, with all its workers) as soon as it has renewed its last checkpoint."""
+def kill_after_checkpoint(command: list[str], cwd: Path, checkpoint: Path, seconds: float) -> None:
+    """Starts a training and kills it (SIGKILL, with all its workers) some time after it has renewed its checkpoint."""
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
     process = subprocess.Popen(
         command, cwd=cwd, env=clean_environment(), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + TIMEOUT_S
         while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
             assert process.poll() is None, f"ended with {process.returncode} before it wrote {checkpoint}"
-            assert time.monotonic() < deadline, f"{checkpoint} was not written within {timeout_s} s"
+            assert time.monotonic() < deadline, f"{checkpoint} was not written within {TIMEOUT_S} s"
             time.sleep(0.01)
+        time.sleep(seconds)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

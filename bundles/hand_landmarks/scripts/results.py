@@ -23,7 +23,6 @@ from .shared.point_files import landmark_result, write_landmarks
 from .shared.points import to_file_indices, transform_points
 
 LOW_CONFIDENCE = 0.3
-MIN_SCORE = 0.25
 MAX_PICTURE = 1024
 
 
@@ -77,21 +76,22 @@ def upright_points(pred: Tensor, image: MetaTensor, original: MetaTensor) -> np.
     return transform_points(torch.as_tensor(pred[:, :2]).cpu(), to_upright).numpy()
 
 
-def refuse_other_pictures(pred: Tensor, image: MetaTensor) -> None:
+def refuse_other_pictures(pred: Tensor, image: MetaTensor, min_score: float) -> None:
     """Refuse a picture whose points neither look like a hand nor are trusted.
 
     Args:
         pred: (37, 3) canvas indices and confidence.
         image: the canvas.
+        min_score: lowest :func:`~scripts.inferer.hand_score` of a hand.
 
     Raises:
-        CaseError: when the score of the points is below ``MIN_SCORE``.
+        CaseError: when the points score less.
     """
     pred = torch.as_tensor(pred).as_subclass(Tensor).cpu()
     mirror = torch.tensor([-1.0, 1.0])
     # The size of the frame does not matter here, the distances are in mm.
     scores = [hand_score(pred[:, 2], upright_matrix(points, (2, 2))[1]) for points in (pred[:, :2], pred[:, :2] * mirror)]
-    if max(scores) < MIN_SCORE:
+    if max(scores) < min_score:
         name = str(image.meta.get("filename_or_obj", "image"))
         raise CaseError(name, "shows no hand that could be recognised", "give a radiograph of one whole hand")
 
@@ -104,11 +104,7 @@ def hand_result(case: str, pred: Tensor, image: MetaTensor, original: MetaTensor
         pred: (37, 3) canvas indices and confidence.
         image: the canvas with its affine.
         original: (1, X, Y) the upright picture; its affine gives the millimetres where the file knows them.
-
-    Raises:
-        CaseError: when the picture shows no hand.
     """
-    refuse_other_pictures(pred, image)
     points = to_file_indices(torch.as_tensor(pred[:, :2]).cpu(), image).numpy()
     upright = upright_points(pred, image, original)
     confidence = torch.as_tensor(pred[:, 2]).cpu().numpy()
@@ -213,6 +209,11 @@ class HandResultd(MapTransform):
         image_key: canvas, in whose indices the prediction comes.
         original_key: the file as it was read.
         output_dir: where ``<case>_landmarks.json`` and ``<case>_overlay.png`` go; nothing is written where None.
+        min_score: how much the points have to look like a hand, 0..1; radiographs of hands reach more than 0.5, other
+            pictures less than 0.05.
+
+    Raises:
+        CaseError: when the picture shows no hand.
     """
 
     def __init__(
@@ -221,8 +222,10 @@ class HandResultd(MapTransform):
         image_key: str = "image",
         original_key: str = "original",
         output_dir: str | None = None,
+        min_score: float = 0.2,
     ) -> None:
         super().__init__(keys)
+        self.min_score = min_score
         self.image_key, self.original_key = image_key, original_key
         self.output_dir = None if output_dir is None else Path(output_dir)
 
@@ -230,6 +233,7 @@ class HandResultd(MapTransform):
         output = dict(data)
         image, original = output[self.image_key], output[self.original_key]
         for key in self.key_iterator(output):
+            refuse_other_pictures(output[key], image, self.min_score)
             result = hand_result(str(output.get("case", "case")), output[key], image, original)
             points = upright_points(output[key], image, original)
             confidence = torch.as_tensor(output[key])[:, 2].cpu().numpy()

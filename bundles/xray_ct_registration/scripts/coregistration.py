@@ -109,7 +109,7 @@ def inside_image(image: sitk.Image, grid: sitk.Image, matrix: np.ndarray) -> np.
     axes = np.meshgrid(*(np.arange(n) for n in grid.GetSize()), indexing="ij")
     to_index = np.linalg.inv(matrix @ index_matrix(image)) @ index_matrix(grid)
     index = map_points(np.stack(axes, axis=-1), to_index)
-    return ((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5)).all(axis=-1).T
+    return np.all((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5), axis=-1).T
 
 
 def surface_distances(first: np.ndarray, second: np.ndarray, compared: np.ndarray, spacing_mm: float) -> np.ndarray:

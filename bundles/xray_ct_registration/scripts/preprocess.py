@@ -129,7 +129,7 @@ class PreprocessCase:
         right_labels: labels of right-sided anatomy, which is mirrored.
         left_labels: the labels of the same anatomy on the left, in the same order.
         padding_mm: around the labels.
-        bone_threshold: HU above which a CT without a label map gets one of its bones, the largest being 1; no such where
+        bone_threshold: HU above which a CT without a label map gets one of its bones, the largest being 1; none where
             None.
         reference: name of a case, or a CT that is taken as it is, to co-register with; the first case where None.
         mask_suffix: of the label map beside a reference that is a file.
