@@ -55,8 +55,10 @@ class Deformation:
         for axis, size in enumerate(self.output_shape):
             basis = bspline_basis(points[:, axis], size, self.controls.shape[axis + 1])
             # first axis: (D, C1, ...) -> (N, D, C2, ...); later axes: (N, D, Ck, ...) -> (N, D, ...)
-            values = torch.einsum("nc,dc...->nd...", basis, values) if axis == 0 else torch.einsum(
-                "nc,ndc...->nd...", basis, values
+            values = (
+                torch.einsum("nc,dc...->nd...", basis, values)
+                if axis == 0
+                else torch.einsum("nc,ndc...->nd...", basis, values)
             )
         return values
 

@@ -79,5 +79,7 @@ def test_learnable_sigma_follows_the_width_of_the_prediction_and_absent_ones_sta
 
 
 def test_published_scale_integrates_to_gamma():
-    targets = HeatmapLoss(1, sigma=3.0, learnable_sigma=True, gamma=100.0).targets(torch.tensor([[[32.0, 32.0]]]), (65, 65))
+    targets = HeatmapLoss(1, sigma=3.0, learnable_sigma=True, gamma=100.0).targets(
+        torch.tensor([[[32.0, 32.0]]]), (65, 65)
+    )
     assert torch.isclose(targets.sum(), torch.tensor(100.0), rtol=1e-3)

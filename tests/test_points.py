@@ -37,6 +37,8 @@ def test_file_indices_go_through_both_affines():
     original = np.diag([-0.5, -0.5, 1.0, 1.0])
     original[:2, 3] = 10, 20
     step = np.array([[2.0, 0, 0, 5], [0, 2.0, 0, 7], [0, 0, 1, 0], [0, 0, 0, 1]])
-    image = MetaTensor(torch.zeros(1, 4, 4), affine=torch.as_tensor(original @ step), meta={"original_affine": original})
+    image = MetaTensor(
+        torch.zeros(1, 4, 4), affine=torch.as_tensor(original @ step), meta={"original_affine": original}
+    )
     points = to_file_indices(torch.tensor([[1.0, 2.0], [float("nan"), 0.0]]), image)
     assert torch.allclose(points[0], torch.tensor([7.0, 11.0])) and points[1].isnan().any()

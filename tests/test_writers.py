@@ -13,7 +13,9 @@ def save(folder, writer, suffix):
     meta = {"filename_or_obj": "case.nii.gz", "original_affine": affine}
     image = MetaTensor(torch.arange(24).view(1, 2, 3, 4).float(), affine=affine, meta=meta)
     name = f"{writer.__module__}.{writer.__name__}"
-    SaveImage(folder, "seg", suffix, "uint8", resample=False, separate_folder=False, writer=name, print_log=False)(image)
+    SaveImage(folder, "seg", suffix, "uint8", resample=False, separate_folder=False, writer=name, print_log=False)(
+        image
+    )
     return folder / f"case_seg{suffix}"
 
 

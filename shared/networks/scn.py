@@ -147,9 +147,11 @@ class SpatialConfigurationNet(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Conv3d)):
                 nn.init.kaiming_normal_(module.weight, a=slope)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         for head in (self.local_head, self.spatial_head):
-            nn.init.trunc_normal_(head.conv.weight, std=head_std, a=-2 * head_std, b=2 * head_std)
+            weight = head.get_parameter("conv.weight")
+            nn.init.trunc_normal_(weight, std=head_std, a=-2 * head_std, b=2 * head_std)
 
     def forward(self, x: Tensor) -> Tensor:
         for size in x.shape[2:]:

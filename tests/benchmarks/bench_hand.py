@@ -63,7 +63,15 @@ def views_and_points(parser: ConfigParser, items: list[dict]) -> tuple[np.ndarra
 
 def write_hands(folder: Path) -> Path:
     """Phantoms with their table."""
-    command = [sys.executable, "-m", "scripts.shared.phantoms.hand", "--output_dir", str(folder), "--count", str(IMAGES)]
+    command = [
+        sys.executable,
+        "-m",
+        "scripts.shared.phantoms.hand",
+        "--output_dir",
+        str(folder),
+        "--count",
+        str(IMAGES),
+    ]
     subprocess.run([*command, "--seed", "7000"], cwd=BUNDLE, check=True)
     return folder
 
@@ -80,7 +88,9 @@ def start_up_seconds(folder: Path) -> tuple[float, float]:
             ([sys.executable, "-c", "import monai"], bare),
         ):
             start = time.perf_counter()
-            subprocess.run(command_line, cwd=BUNDLE, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                command_line, cwd=BUNDLE, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             seconds.append(time.perf_counter() - start)
     return float(np.median(ours)), float(np.median(bare))
 
@@ -103,7 +113,9 @@ def run() -> list[dict]:
         canvases = torch.stack([torch.as_tensor(item["image"]).as_subclass(torch.Tensor) for item in items])
         with torch.inference_mode():
             seconds = median_seconds(lambda: inferer(canvases, network), repeats=3)
-        rows = [row("hand/landmarker", IMAGES / seconds, peer["images_per_s"], "images/s", THREADS, lower_is_better=False)]
+        rows = [
+            row("hand/landmarker", IMAGES / seconds, peer["images_per_s"], "images/s", THREADS, lower_is_better=False)
+        ]
         rows += export_rows(network, torch.as_tensor(views[:1]).float() / 255, Path(temporary))
         ours, bare = start_up_seconds(folder)
         rows.append(row("hand/start_up", ours, bare, "s", THREADS, lower_is_better=True))
@@ -121,7 +133,9 @@ def export_rows(network: torch.nn.Module, view: torch.Tensor, folder: Path) -> l
     files = ["--ckpt_file", weights, "--meta_file", "configs/metadata.json", "--config_file", "configs/inference.json"]
     quiet = {"cwd": BUNDLE, "check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*monai, *files], **quiet)
-    subprocess.run([sys.executable, "-m", "scripts.shared.export", "--filepath", str(onnx), "--ckpt_file", weights], **quiet)
+    subprocess.run(
+        [sys.executable, "-m", "scripts.shared.export", "--filepath", str(onnx), "--ckpt_file", weights], **quiet
+    )
     scripted = torch.jit.load(script).eval()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS

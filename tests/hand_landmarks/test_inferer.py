@@ -42,7 +42,9 @@ class OracleNetwork(torch.nn.Module):
             angle = torch.atan2(matrix[1, 0], matrix[0, 0]).abs()
             good = residuals.mean() < 8 and angle < 0.8
             shuffled = view if good else view[torch.arange(36, -1, -1)]
-            heatmaps.append(gaussian_heatmaps(shuffled[None] / 2, (SIZE[0] // 2, SIZE[1] // 2), 2.0)[0] * (1 if good else 0.3))
+            heatmaps.append(
+                gaussian_heatmaps(shuffled[None] / 2, (SIZE[0] // 2, SIZE[1] // 2), 2.0)[0] * (1 if good else 0.3)
+            )
         return torch.stack(heatmaps)
 
 

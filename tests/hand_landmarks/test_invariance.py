@@ -100,7 +100,9 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             picture, back[file.stem, name] = make(image)
             picture.save(folder / "input" / f"{file.stem}_{name}.png")
     options = ["--dataset_dir", str(folder / "input"), "--output_dir", str(folder / "output")]
-    done = run([sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json", *options], BUNDLE)
+    done = run(
+        [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json", *options], BUNDLE
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     distances: dict[str, list] = {name: [] for name in VARIANTS}
     for file in files:
@@ -130,7 +132,9 @@ def test_the_side_and_the_polarity_are_reported(found: dict[str, list]) -> None:
 def test_the_truth_of_phantoms_is_met(tmp_path: Path) -> None:
     write_hand_dataset(tmp_path / "hands", 6, seed=700)
     options = ["--dataset_dir", str(tmp_path / "hands"), "--output_dir", str(tmp_path / "output")]
-    done = run([sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json", *options], BUNDLE)
+    done = run(
+        [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json", *options], BUNDLE
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     with open(tmp_path / "hands" / "landmarks.csv", newline="") as file:
         for row in csv.DictReader(file):

@@ -68,7 +68,9 @@ def test_margins_are_trimmed_and_counted(hands):
     page[50 : 50 + hand.image.shape[0], 20 : 20 + hand.image.shape[1]] = hand.image
     data = standardize(page, hand.landmarks + [50, 20])
     assert (data["landmarks"] - plain["landmarks"]).abs().max() < 1.0
-    assert (to_file_indices(data["landmarks"], data["image"]) - torch.as_tensor(hand.landmarks + [50, 20])).abs().max() < 1e-3
+    assert (
+        to_file_indices(data["landmarks"], data["image"]) - torch.as_tensor(hand.landmarks + [50, 20])
+    ).abs().max() < 1e-3
 
 
 def test_a_constant_row_inside_the_picture_is_no_margin():
@@ -113,10 +115,12 @@ def test_outline_covers_the_landmarks(hands):
 def test_the_chain_reads_files(tmp_path, hands):
     hand = hands[3]
     Image.fromarray(to_uint8(hand.image).T).save(tmp_path / "hand.png")
-    chain = Compose([LoadImaged("image", reader=XrayReader, ensure_channel_first=True), StandardizeHandd(canvas=CANVAS)])
+    chain = Compose(
+        [LoadImaged("image", reader=XrayReader, ensure_channel_first=True), StandardizeHandd(canvas=CANVAS)]
+    )
     data = chain({"image": str(tmp_path / "hand.png"), "landmarks": hand.landmarks})
     assert (to_file_indices(data["landmarks"], data["image"]) - torch.as_tensor(hand.landmarks)).abs().max() < 1e-3
-    assert 0 <= data["image"].min() and data["image"].max() <= 1
+    assert data["image"].min() >= 0 and data["image"].max() <= 1
 
 
 def test_a_picture_that_is_all_margin_is_refused():

@@ -61,7 +61,10 @@ def test_heatmap_index_sits_on_stride_times_index(dims, stride):
         image = torch.zeros(1, 1, *[32] * dims)
         image[(0, 0, *[12] * dims)] = 1
         response = network(image)[0, 0]
-    centre = [(response.sum([d for d in range(dims) if d != axis]) * torch.arange(len(response))).sum() for axis in range(dims)]
+    centre = [
+        (response.sum([d for d in range(dims) if d != axis]) * torch.arange(len(response))).sum()
+        for axis in range(dims)
+    ]
     assert torch.allclose(torch.stack(centre) / response.sum(), torch.full((dims,), 12.0 / stride), atol=1e-4)
 
 

@@ -29,7 +29,7 @@ def read_curves(uri: str) -> dict[str, dict[str, list[list[float]]]]:
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     curves = {}
-    for run in client.search_runs([experiment.experiment_id]):
+    for run in client.search_runs([experiment.experiment_id] if experiment else []):
         history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
         curves[run.info.run_name] = {name: [[m.step, m.value] for m in points] for name, points in history.items()}
     return curves
@@ -63,7 +63,9 @@ def ablation(dataset_dir: str, output_dir: str, **options: Any) -> None:
     history = {f"{name}: {metric}": curves[name].get(metric, []) for name in RUNS for metric in PANELS}
     panels = {title: [f"{name}: {metric}" for name in RUNS] for metric, title in PANELS.items()}
     save_figure(draw_curves(history, panels), folder / "linear_decay.png")
-    final = {name: {metric: curves[name][metric][-1][1] for metric in PANELS if curves[name].get(metric)} for name in RUNS}
+    final = {
+        name: {metric: curves[name][metric][-1][1] for metric in PANELS if curves[name].get(metric)} for name in RUNS
+    }
     (folder / "linear_decay.json").write_text(json.dumps(final, indent=1) + "\n")
     print(json.dumps(final, indent=1))
 

@@ -6,6 +6,8 @@ turned to the direction of the mean hand and fills the input.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ MARGIN_MM = 14.0
 """Space left around the landmarks in the upright frame, for fingertips and for errors of the first pass."""
 
 
-def upright_matrix(points: Tensor, size: tuple[int, int], weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def upright_matrix(points: Tensor, size: Sequence[int], weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Frame that shows a hand upright and as large as its landmarks allow.
 
     Args:
@@ -42,7 +44,7 @@ def upright_matrix(points: Tensor, size: tuple[int, int], weights: Tensor | None
     return torch.linalg.inv(to_mean) @ frame, residuals
 
 
-def overview_matrix(canvas: tuple[int, int], size: tuple[int, int], turns: int = 0, mirror: bool = False) -> Tensor:
+def overview_matrix(canvas: Sequence[int], size: Sequence[int], turns: int = 0, mirror: bool = False) -> Tensor:
     """(3, 3) map from network input to canvas indices that shows the whole canvas.
 
     Args:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform, Randomizable
 from torch import Tensor
 
@@ -39,7 +39,7 @@ class RandHandViewd(Randomizable, MapTransform):
         self,
         keys: KeysCollection = "image",
         points_key: str = "landmarks",
-        size: tuple[int, int] = (288, 384),
+        size: Sequence[int] = (288, 384),
         overview_prob: float = 0.4,
         rotate: float = 0.4,
         translate_mm: float = 15.0,
@@ -53,7 +53,7 @@ class RandHandViewd(Randomizable, MapTransform):
         self.rotate, self.translate_mm, self.scale = rotate, translate_mm, scale
         self.elastic_mm, self.elastic_grid, self.upright_range = elastic_mm, elastic_grid, upright_range
 
-    def random_deformation(self, canvas: tuple[int, int], points: Tensor) -> Deformation:
+    def random_deformation(self, canvas: Sequence[int], points: Tensor) -> Deformation:
         """Draw one view of a canvas whose landmarks (K, 2) are known."""
         overview = self.R.rand() < self.overview_prob
         matrix = overview_matrix(canvas, self.size) if overview else upright_matrix(points, self.size)[0]
@@ -74,11 +74,11 @@ class RandHandViewd(Randomizable, MapTransform):
         jitter[:2, :2] = turn
         jitter[:2, 2] = centre + torch.as_tensor(shift) - turn @ centre
         generator = torch.Generator().manual_seed(int(self.R.randint(2**31)))
-        magnitude = self.elastic_mm * pixels_per_mm
+        magnitude = float(self.elastic_mm * pixels_per_mm)
         controls = random_controls(generator, 2, self.elastic_grid, magnitude, self.size)
         return Deformation((matrix @ jitter)[:2].float(), controls, self.size)
 
-    def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         points = torch.as_tensor(result[self.points_key]).float()
         for key in self.key_iterator(result):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class AttachLandmarksd(Transform):
         self.table = table
         self.rows: list[LandmarkRow] = read_landmark_table(table, len(HAND_LANDMARK_NAMES))
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         return match_landmarks([dict(data)], self.rows, self.table)[0]
 
 

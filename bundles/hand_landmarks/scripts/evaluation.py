@@ -26,8 +26,8 @@ IPE_SIZE = 256
 class HandPointsd(MapTransform):
     """Add what is needed to compare a prediction (37, 3) with the reference of its case.
 
-    Adds ``points`` and ``reference`` (37, 2) in pixels of the file, ``mm_per_pixel`` (the wrist of the reference is 50 mm, the convention
-    of the published figures) and ``px256_per_pixel`` (the long edge of the file has 256 pixels).
+    Adds ``points`` and ``reference`` (37, 2) in pixels of the file, ``mm_per_pixel`` (the wrist of the reference is 50 mm,
+    the convention of the published figures) and ``px256_per_pixel`` (the long edge of the file has 256 pixels).
 
     Args:
         keys: the prediction.
@@ -100,9 +100,7 @@ def plot_cumulative_errors(errors_mm: np.ndarray, limit_mm: float = 6.0) -> Figu
     for radius in (value for value in RADII_MM if value <= limit_mm):
         within = (values <= radius).mean() * 100
         axes.axvline(radius, color="grey", linewidth=0.8, linestyle=":")
-        axes.annotate(
-            f"{within:.1f} % within {radius:g} mm", (radius, within), (6, -16), textcoords="offset points"
-        )
+        axes.annotate(f"{within:.1f} % within {radius:g} mm", (radius, within), (6, -16), textcoords="offset points")
     axes.set(xlim=(0, limit_mm), ylim=(0, 102), xlabel="point error in mm", ylabel="landmarks in %")
     axes.set_title(f"{errors_mm.shape[0]} radiographs, {errors_mm.shape[1]} landmarks each", fontsize=10)
     axes.grid(alpha=0.3)

@@ -55,11 +55,11 @@ class HandLandmarkInferer(Inferer):
         points, confidence, mirror, score = self.best_view(canvas, network, [(0, False)])
         if score < self.accept:
             others = [(turns, mirror) for turns in range(4) for mirror in (False, True)][1:]
-            found = self.best_view(canvas, network, others)
-            if found[3] > 1.1 * score:  # as the file has it, unless another view is clearly better
-                points, confidence, mirror, score = found
+            other = self.best_view(canvas, network, others)
+            if other[3] > 1.1 * score:  # as the file has it, unless another view is clearly better
+                points, confidence, mirror, score = other
         flip = overview_matrix(shape, shape, mirror=mirror)  # the canvas mirrored onto itself
-        for step in range(self.passes):
+        for _ in range(self.passes):
             matrix = flip @ upright_matrix(transform_points(points, flip), self.size, confidence.clamp(min=1e-3))[0]
             shifts = torch.eye(3, dtype=torch.float64).repeat(self.views, 1, 1)
             shifts[:, :2, 2] = self.stride / self.views * torch.arange(self.views)[:, None]
@@ -71,7 +71,11 @@ class HandLandmarkInferer(Inferer):
     def best_view(
         self, canvas: Tensor, network: Callable[[Tensor], Tensor], views: list[tuple[int, bool]]
     ) -> tuple[Tensor, Tensor, bool, float]:
-        """Points (K, 2), confidences (K,), mirrored or not and score of the (turns, mirror) that looks most like a hand."""
+        """Points (K, 2), confidences (K,), mirrored or not, and score of the view that looks most like a hand.
+
+        Args:
+            views: quarter turns and mirroring of each.
+        """
         shape = tuple(canvas.shape[1:])
         matrices = [overview_matrix(shape, self.size, turns, mirror) for turns, mirror in views]
         points, confidence = self.look(canvas, network, matrices)

@@ -38,8 +38,8 @@ def heatmap_picture(canvas: torch.Tensor, heatmaps: torch.Tensor) -> Image.Image
 def write_preprocessed(dataset: CaseDataset, output_dir: str, size: Sequence[int], stride: int, sigma: float) -> None:
     """Run the preprocessing of annotated cases and keep its results.
 
-    For each case: ``<case>_canvas.png`` (8 bit), ``<case>_canvas.json`` (map from canvas to file, polarity, landmarks in
-    canvas indices) and ``<case>_heatmaps.png``, the network input with its target heatmaps.
+    For each case: ``<case>_canvas.png`` (8 bit), ``<case>_canvas.json`` (map from canvas to file, polarity, landmarks
+    in canvas indices) and ``<case>_heatmaps.png``, the network input with its target heatmaps.
 
     Args:
         dataset: cases with the image and its landmarks, preprocessed.

@@ -7,8 +7,9 @@ padding, match the histogram inside the hand outline to a reference.
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,8 +116,8 @@ def match_histogram(image: np.ndarray, outline: np.ndarray, reference: np.ndarra
     return np.interp(image, np.concatenate([[0.0], source]), np.concatenate([[0.0], reference[first]]))
 
 
-def fit_matrix(shape: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
-    """(3, 3) map from canvas to image indices that shows the whole image centred, isotropic and as large as possible."""
+def fit_matrix(shape: Sequence[int], canvas: Sequence[int]) -> np.ndarray:
+    """(3, 3) map from canvas to image indices: the whole image, centred, isotropic, as large as possible."""
     scale = max(size / target for size, target in zip(shape, canvas, strict=True))
     matrix = np.diag([scale, scale, 1.0])
     # Pixel centres: the centre of the canvas is the centre of the image.
@@ -124,7 +125,7 @@ def fit_matrix(shape: tuple[int, int], canvas: tuple[int, int]) -> np.ndarray:
     return matrix
 
 
-def covered(shape: tuple[int, int], canvas: tuple[int, int], matrix: np.ndarray) -> tuple[slice, slice]:
+def covered(shape: Sequence[int], canvas: Sequence[int], matrix: np.ndarray) -> tuple[slice, slice]:
     """Part of the canvas whose pixel centres lie on the image, one slice per axis.
 
     Args:
@@ -140,7 +141,7 @@ def covered(shape: tuple[int, int], canvas: tuple[int, int], matrix: np.ndarray)
     return slices[0], slices[1]
 
 
-def fit_to_canvas(image: np.ndarray, canvas: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def fit_to_canvas(image: np.ndarray, canvas: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Isotropic resize with zero padding, anti-aliased when shrinking.
 
     Args:
@@ -194,7 +195,7 @@ class StandardizeHandd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection = "image",
-        canvas: tuple[int, int] = (576, 768),
+        canvas: Sequence[int] = (576, 768),
         points_key: str = "landmarks",
         invert: bool | None = None,
         match: bool = True,
@@ -203,13 +204,15 @@ class StandardizeHandd(MapTransform):
         self.canvas, self.points_key, self.invert, self.match = tuple(canvas), points_key, invert, match
         self.reference = reference_quantiles()
 
-    def __call__(self, data: Mapping[Hashable, MetaTensor]) -> dict[Hashable, MetaTensor]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
             image = result[key]
             result[key] = self.standardize(image)
             if self.points_key in result:
-                to_canvas = torch.linalg.inv(result[key].affine) @ torch.as_tensor(image.meta["original_affine"]).double()
+                to_canvas = (
+                    torch.linalg.inv(result[key].affine) @ torch.as_tensor(image.meta["original_affine"]).double()
+                )
                 result[self.points_key] = transform_points(result[self.points_key], to_canvas)
         return result
 

@@ -90,7 +90,9 @@ def refuse_other_pictures(pred: Tensor, image: MetaTensor, min_score: float) -> 
     pred = torch.as_tensor(pred).as_subclass(Tensor).cpu()
     mirror = torch.tensor([-1.0, 1.0])
     # The size of the frame does not matter here, the distances are in mm.
-    scores = [hand_score(pred[:, 2], upright_matrix(points, (2, 2))[1]) for points in (pred[:, :2], pred[:, :2] * mirror)]
+    scores = [
+        hand_score(pred[:, 2], upright_matrix(points, (2, 2))[1]) for points in (pred[:, :2], pred[:, :2] * mirror)
+    ]
     if max(scores) < min_score:
         name = str(image.meta.get("filename_or_obj", "image"))
         raise CaseError(name, "shows no hand that could be recognised", "give a radiograph of one whole hand")
@@ -195,9 +197,7 @@ def landmark_map(points: np.ndarray, shape: tuple[int, int], radius: float) -> n
         if (high <= low).any():
             continue
         x, y = np.ogrid[low[0] : high[0], low[1] : high[1]]
-        labels[low[0] : high[0], low[1] : high[1]][
-            (x - point[0]) ** 2 + (y - point[1]) ** 2 <= radius**2
-        ] = index + 1
+        labels[low[0] : high[0], low[1] : high[1]][(x - point[0]) ** 2 + (y - point[1]) ** 2 <= radius**2] = index + 1
     return labels
 
 

@@ -16,7 +16,7 @@ from .shared.cases import CaseError, atomic_path
 from .shared.dicom import read_header
 from .shared.readers import TOMOGRAPHIC
 
-# Limits of plausible values: mobile C-arms have 0.9 m, upright chest stands up to 2 m, micro-CT and long legs beyond that.
+# Limits of plausible values: C-arms have 0.9 m, chest stands 2 m, pictures of whole legs 3 m.
 SDD_MM = (100.0, 5000.0)
 PIXEL_MM = (0.005, 10.0)
 
@@ -130,9 +130,8 @@ def add_geometry(
             raise CaseError(target, "exists already", "give another --output or --overwrite")
     data = read_header(source)
     if data.get("Modality") in TOMOGRAPHIC or "PixelData" not in data:
-        raise CaseError(
-            source, f"is no radiograph (modality {data.get('Modality')})", "give a CR, DX, RG, RF or XA image"
-        )
+        problem = f"is no radiograph (modality {data.get('Modality')})"
+        raise CaseError(source, problem, "give a CR, DX, RG, RF or XA image")
     set_geometry(data, sdd, sod, pixel_spacing, primary_angle, secondary_angle)
     with atomic_path(target) as path:
         data.save_as(path)

@@ -139,10 +139,8 @@ def measure_quality(
     if reference_mask is not None and masked:
         region = on_grid(grow(union_image(reference_mask), REGION_MM), grid, stay, True) > 0
     both = region & inside
-    values = [
-        np.minimum(on_grid(*item, False), DENSEST_HU)[both]
-        for item in ((reference, grid, stay), (moving, grid, matrix))
-    ]
+    images = on_grid(reference, grid, stay, False), on_grid(moving, grid, matrix, False)
+    values = [np.minimum(image, DENSEST_HU)[both] for image in images]
     varied = both.sum() > 1 and min(np.ptp(part) for part in values) > 0
     ncc = float(np.corrcoef(*values)[0, 1]) if varied else 0.0
     overlap = float(both.sum() / max(1, region.sum()))

@@ -16,6 +16,7 @@ from .subject import Subject
 from .views import View
 
 UNITS = (0.01, 0.01, 0.01, 1.0, 1.0, 1.0)  # rad and mm: the learning rates, and the scale of all parameters
+SCALE = 100.0  # makes the first step of BFGS, which is the gradient, about as long as one of `UNITS`
 VOXEL_PER_PIXEL = 0.7  # size of a voxel over that of a pixel, both where the patient is
 
 
@@ -56,7 +57,7 @@ def climb(
     backend: str | None = None,
     rate: float = 1.0,
     patience: int = 5,
-    trajectory: Trajectory | None = None,
+    history: list[tuple[Tensor, Tensor]] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Adam on the similarity, several starts side by side, each with a plateau schedule of its own.
 
@@ -70,7 +71,7 @@ def climb(
         backend: of the renderer.
         rate: first learning rate, in `UNITS`.
         patience: steps without a better value after which a start's rate is halved.
-        trajectory: notes the way of the first start.
+        history: gets parameters (B, 6) and similarities (B,) of each step.
 
     Returns:
         best parameters (B, 6) float64 and their similarities (B,) float64, in the order of the starts.
@@ -91,8 +92,8 @@ def climb(
         now, value = start + x * units, values.detach().cpu().double()
         better = value > best_value
         best[better], best_value[better] = now[better], value[better]
-        if trajectory is not None:
-            trajectory.add(now[0], float(value[0]), factor)
+        if history is not None:
+            history.append((now, value))
         waited = torch.where(better, 0, waited + 1)
         rates[waited >= patience] /= 2
         waited[waited >= patience] = 0
@@ -138,12 +139,9 @@ def polish(
         value = pose_agreement((start + point * units)[None], space, level, reduced, backend)[0]
         value.backward()
         if trajectory is not None:
-            trajectory.add(start + point * units, float(value), factor)
+            trajectory.add(start + point * units, float(value.detach()), factor)
         assert point.grad is not None
         return -SCALE * float(value.detach()), -SCALE * point.grad.numpy()
 
     found = minimize(loss, np.zeros(6), jac=True, method="BFGS", options={"maxiter": steps, "gtol": SCALE * 2e-5})
     return start + torch.from_numpy(found.x) * units, -found.fun / SCALE, float(np.linalg.norm(found.jac) / SCALE)
-
-
-SCALE = 100.0  # makes the first step of BFGS, which is the gradient, about as long as one of `UNITS`

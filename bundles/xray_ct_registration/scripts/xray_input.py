@@ -137,7 +137,7 @@ def spacing_pair(pixel_spacing: float | Sequence[float] | None) -> tuple[float, 
     """
     if pixel_spacing is None:
         return None
-    pair = list(pixel_spacing) if isinstance(pixel_spacing, (list, tuple)) else [pixel_spacing] * 2
+    pair = [pixel_spacing] * 2 if isinstance(pixel_spacing, (int, float)) else list(pixel_spacing)
     if len(pair) != 2 or not all(isinstance(value, (int, float)) and 0.001 < value < 10 for value in pair):
         raise CaseError("--pixel_spacing", f"is {pixel_spacing}", "give the distance of rows and of columns in mm")
     return float(pair[1]), float(pair[0])

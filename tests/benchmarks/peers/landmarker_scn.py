@@ -58,7 +58,9 @@ def main() -> None:
     start = time.perf_counter()
     found = locate(network, test)
     seconds = time.perf_counter() - start
-    errors_mm = (found - torch.as_tensor(data["test_points"])).norm(dim=-1) * torch.as_tensor(data["mm_per_index"])[:, None]
+    errors_mm = (found - torch.as_tensor(data["test_points"])).norm(dim=-1) * torch.as_tensor(data["mm_per_index"])[
+        :, None
+    ]
     answer = {"images_per_s": len(test) / seconds, "steps": steps, "pe_mean_mm": float(errors_mm.mean())}
     print(json.dumps(answer | {"pe_median_mm": float(errors_mm.median())}))
 

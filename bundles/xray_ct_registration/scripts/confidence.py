@@ -1,0 +1,111 @@
+"""Whether a registration can be trusted, and why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from .pose_space import PoseSpace
+from .shared.drr.geometry import invert_rigid
+from .subject import Subject
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a registration has to keep to be accepted.
+
+    Attributes:
+        similarity: least similarity of the final pose at quarter resolution, where noise does not count.
+        disagreement_mm: largest mTRE between the best pose and the best of the other starts that looks as good.
+        margin: how much worse another pose has to look to be ignored.
+        gradient: largest gradient of the similarity, per step of 0.01 rad and 1 mm: larger, it has not converged.
+        excess: how far the pose may lie outside of the pose space, as a share of its half widths.
+        exposed: least share of the image that is exposed.
+    """
+
+    similarity: float = 0.6
+    disagreement_mm: float = 3.0
+    margin: float = 0.01
+    gradient: float = 5e-3
+    excess: float = 0.3
+    exposed: float = 0.25
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """The verdict.
+
+    Attributes:
+        accepted: whether the pose can be used.
+        reasons: why not, one line each.
+        value: in 0..1, the share of the limits that is kept in the worst figure.
+        figures: what was looked at.
+    """
+
+    accepted: bool
+    reasons: list[str] = field(default_factory=list)
+    value: float = 0.0
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "accepted": self.accepted,
+            "reasons": self.reasons,
+            "value": round(self.value, 4),
+            "figures": {name: round(value, 6) for name, value in self.figures.items()},
+        }
+
+
+def mtre(subject: Subject, first: Tensor, second: Tensor) -> float:
+    """Mean distance [mm] of the patient's targets as two cameras (4, 4) see them."""
+    a, b = invert_rigid(first), invert_rigid(second)
+    difference = subject.targets @ (a[:3, :3] - b[:3, :3]).T + a[:3, 3] - b[:3, 3]
+    return float(difference.norm(dim=-1).mean())
+
+
+def disagreement(
+    best: Tensor, others: Tensor, similarities: Tensor, subject: Subject, space: PoseSpace, margin: float
+) -> float:
+    """Largest mTRE [mm] between the best pose and those of the other starts that look about as good.
+
+    Args:
+        best: parameters (6,).
+        others: parameters (B, 6), the first of them that from which the best was refined.
+        similarities: (B,) of the others.
+        subject: the patient.
+        space: meaning of the parameters.
+        margin: how much less similar still counts as as good.
+    """
+    pose = space.to_pose(best[None], subject.isocenter)[0]
+    alike = similarities >= similarities[0] - margin
+    poses = space.to_pose(others[alike], subject.isocenter)
+    return max(mtre(subject, pose, other) for other in poses)
+
+
+def judge(figures: dict[str, float], limits: Limits) -> Confidence:
+    """Verdict on the figures "similarity", "disagreement_mm", "gradient", "excess" and "exposed"."""
+    reasons = []
+    if not figures["similarity"] >= limits.similarity:
+        reasons.append(
+            f"the rendering at the found pose does not look like the X-ray (similarity {figures['similarity']:.2f}, "
+            f"at least {limits.similarity:g} is needed): another patient, view or polarity?"
+        )
+    if not figures["disagreement_mm"] <= limits.disagreement_mm:
+        reasons.append(
+            f"poses {figures['disagreement_mm']:.1f} mm apart look equally good (at most {limits.disagreement_mm:g} mm)"
+        )
+    if not figures["gradient"] <= limits.gradient:
+        reasons.append(f"the refinement has not converged (gradient {figures['gradient']:.1e})")
+    if not figures["excess"] <= limits.excess:
+        reasons.append("the pose lies outside of the range that was searched")
+    if not figures["exposed"] >= limits.exposed:
+        reasons.append(f"only {figures['exposed']:.0%} of the image is exposed")
+    share = min(
+        max(0.0, figures["similarity"]),
+        1 / (1 + figures["disagreement_mm"] / limits.disagreement_mm),
+        1 / (1 + figures["gradient"] / limits.gradient),
+    )
+    return Confidence(not reasons, reasons, share, figures)

@@ -1,0 +1,201 @@
+"""Registration of the X-rays of a patient to the CT: starts, refinement, confidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from .confidence import Confidence, Limits, disagreement, judge
+from .multistart import distinct, search
+from .network_io import decode, network_input
+from .pose_space import PoseSpace
+from .refine import Trajectory, climb, polish
+from .shared.drr.geometry import Detector
+from .similarity import pose_agreement
+from .subject import Subject
+from .views import View
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a registration is run.
+
+    Attributes:
+        starts: poses of the coarse search that are refined.
+        coarse: reduction of the image for all starts, and steps of Adam.
+        middle: the same for the distinct best of them.
+        keep: how many those are.
+        fine: reductions at which the best one is refined by BFGS, coarse to fine.
+        spread: starts about the network's answer, itself included.
+        spread_deg: their standard deviation [degree].
+        spread_mm: their standard deviation [mm], three times that along the ray.
+        pixel_mm: pixels are not made finer than this [mm on the detector]; a larger detector is reduced at once.
+    """
+
+    starts: int = 16
+    coarse: tuple[float, int] = (6.0, 24)
+    middle: tuple[float, int] = (3.0, 24)
+    keep: int = 3
+    fine: Sequence[float] = (2.0, 1.0)
+    spread: int = 8
+    spread_deg: float = 5.0
+    spread_mm: float = 8.0
+    pixel_mm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Result of a registration.
+
+    Attributes:
+        parameters: (6,) float64 [rad, mm].
+        initial: (6,), where the refinement began.
+        camera_to_world: (4, 4) float64 of the first view [RAS mm].
+        initial_camera_to_world: (4, 4) float64.
+        similarity: of the final pose at the finest level.
+        start: "network" or "multistart".
+        confidence: the verdict.
+        trajectory: of the refinement.
+        seconds: of the whole.
+    """
+
+    parameters: Tensor
+    initial: Tensor
+    camera_to_world: Tensor
+    initial_camera_to_world: Tensor
+    similarity: float
+    start: str
+    confidence: Confidence
+    trajectory: Trajectory = field(repr=False)
+    seconds: float = 0.0
+
+
+def working_views(views: Sequence[View], pixel_mm: float) -> list[View]:
+    """Views whose pixels are no smaller than about ``pixel_mm``, the level at which factors count from 1."""
+    return [view.reduced(max(1.0, pixel_mm / min(view.detector.pixel_mm))) for view in views]
+
+
+def network_starts(
+    network: Callable[[Tensor], Tensor], view: View, trained: Detector, space: PoseSpace, schedule: Schedule, seed: int
+) -> Tensor:
+    """Parameters (spread, 6): the network's answer first, then random ones about it."""
+    with torch.no_grad():
+        answer = decode(network(network_input(view.image, view.mask, view.detector, trained)), space)[0].cpu()
+    generator = torch.Generator().manual_seed(seed)
+    sigma = torch.tensor([schedule.spread_deg * torch.pi / 180] * 3 + [schedule.spread_mm] * 3, dtype=torch.float64)
+    sigma[4] *= 3
+    noise = torch.randn(schedule.spread, 6, generator=generator, dtype=torch.float64)
+    noise[0] = 0
+    return answer + noise * sigma
+
+
+def refine_starts(
+    starts: Tensor,
+    kind: str,
+    space: PoseSpace,
+    subject: Subject,
+    views: Sequence[View],
+    schedule: Schedule,
+    limits: Limits,
+    backend: str | None,
+) -> Registration:
+    """Registration from several starts (B, 6), best first."""
+
+    history: list[tuple[Tensor, Tensor]] = []
+    found, values = climb(starts, space, subject, views, *schedule.coarse, backend, history=history)
+    order = values.argsort(descending=True)
+    chosen = order[distinct(found[order], schedule.keep)]
+    later: list[tuple[Tensor, Tensor]] = []
+    found, values = climb(found[chosen], space, subject, views, *schedule.middle, backend, history=later)
+    order = values.argsort(descending=True)
+    winner = int(order[0])
+    trajectory = Trajectory()
+    for steps, index, factor in (
+        (history, int(chosen[winner]), schedule.coarse[0]),
+        (later, winner, schedule.middle[0]),
+    ):
+        for points, similarities in steps:
+            trajectory.add(points[index], float(similarities[index]), factor)
+    initial = starts[int(chosen[winner])].double()
+    found, values = found[order], values[order]
+    best = found[0]
+    similarity, gradient = float(values[0]), 0.0
+    for factor in schedule.fine:
+        best, similarity, gradient = polish(best, space, subject, views, factor, 25, backend, trajectory)
+    with torch.no_grad():
+        coarse = [view.reduced(schedule.coarse[0]) for view in views]
+        alike = float(pose_agreement(best[None], space, subject, coarse, backend)[0])
+    figures = {
+        "similarity": alike,
+        "disagreement_mm": disagreement(best, found, values, subject, space, limits.margin),
+        "gradient": gradient,
+        "excess": float(space.excess(best[None])[0]),
+        "exposed": min(float(view.mask.mean()) for view in views),
+    }
+    poses = space.to_pose(torch.stack([best, initial]), subject.isocenter)
+    return Registration(
+        best, initial, poses[0], poses[1], similarity, kind, judge(figures, limits), trajectory
+    )
+
+
+def register(
+    subject: Subject,
+    views: Sequence[View],
+    space: PoseSpace,
+    network: Callable[[Tensor], Tensor] | None = None,
+    trained: Detector | None = None,
+    schedule: Schedule | None = None,
+    limits: Limits | None = None,
+    multistart: bool = True,
+    start: Tensor | None = None,
+    seed: int = 0,
+    backend: str | None = None,
+) -> Registration:
+    """Pose of the X-rays of a patient.
+
+    The network's answer is refined first. Where there is no network, or its result is not to be trusted, the whole pose
+    space is searched.
+
+    Args:
+        subject: the patient.
+        views: the X-rays; the pose of the first is found, the others move with it.
+        space: where the first camera may stand.
+        network: pose regressor, or None.
+        trained: detector with which it was trained.
+        schedule: how it is run.
+        limits: of the confidence.
+        multistart: whether the whole space may be searched.
+        start: camera pose (4, 4) to begin at in place of both.
+        seed: of the starts about the network's answer.
+        backend: of the renderer.
+
+    Raises:
+        ValueError: where nothing is left to begin with.
+    """
+    begin = time.perf_counter()
+    schedule, limits = schedule or Schedule(), limits or Limits()
+    working = working_views(views, schedule.pixel_mm)
+    result: Registration | None = None
+
+    def attempt(starts: Tensor, kind: str) -> Registration:
+        return refine_starts(starts, kind, space, subject, working, schedule, limits, backend)
+
+    if start is not None:
+        return replace(
+            attempt(space.to_parameters(start[None].double(), subject.isocenter), "given"),
+            seconds=time.perf_counter() - begin,
+        )
+    if network is not None and trained is not None:
+        result = attempt(network_starts(network, working[0], trained, space, schedule, seed), "network")
+    if multistart and (result is None or not result.confidence.accepted):
+        starts, _ = search(space, subject, working[0], schedule.starts, backend)
+        other = attempt(starts, "multistart")
+        if result is None or other.similarity >= result.similarity:
+            result = other
+    if result is None:
+        raise ValueError("neither a network nor the search nor a start is given")
+    return replace(result, seconds=time.perf_counter() - begin)
