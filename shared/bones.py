@@ -90,7 +90,7 @@ def separate_bones(
     ct: sitk.Image,
     threshold_hu: float = 200.0,
     spacing_mm: float = 1.5,
-    neck: float = 0.65,
+    neck: float = 0.6,
     smallest_mm3: float = 1000.0,
     most: int = 250,
 ) -> sitk.Image:
@@ -118,8 +118,8 @@ def separate_bones(
     mask = ndimage.gaussian_filter(values, 0.5) > threshold_hu
     mask = fill_slices(mask, LARGEST_HOLE_MM2 / spacing_mm**2)
     mask = ndimage.binary_opening(np.pad(mask, 1, mode="edge"))[1:-1, 1:-1, 1:-1]
-    # A bone goes on beyond the edge of the image: its cut is no surface.
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1, mode="edge"), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
+    # The edge of the image counts as surface: a head that it cuts through would else be deeper than its neck.
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)[1:-1, 1:-1, 1:-1]
     depth = ndimage.gaussian_filter(depth, 1.0)
     regions = merge_basins(watershed(-depth, mask=mask), depth, neck)
     labels = sitk.GetImageFromArray(by_size(regions, int(smallest_mm3 / spacing_mm**3), most))

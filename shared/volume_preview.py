@@ -77,7 +77,7 @@ def three_planes(
     window: tuple[float, float] = BONE_WINDOW,
     title: str = "",
 ) -> Image.Image:
-    """Axial, coronal and sagittal plane through the centre of the labels, the patient's left at the right.
+    """The axial, coronal and sagittal plane with the most labelled voxels, the patient's left at the right.
 
     Args:
         image: intensities, in any direction.
@@ -90,14 +90,13 @@ def three_planes(
     volume, marks, comparison = (None if item is None else sitk.GetArrayViewFromImage(item).T for item in oriented)
     assert volume is not None and oriented[0] is not None
     spacing = oriented[0].GetSpacing()
-    center = np.array(volume.shape) // 2
-    if marks is not None and marks.any():
-        center = np.round(np.argwhere(marks > 0).mean(axis=0)).astype(int)
     extent = np.array(volume.shape) * spacing
     scale = PLANE_PIXELS / extent.max()
     panels = []
     for name, (right, down, through) in PLANE_AXES.items():
-        index = int(center[through])
+        index = volume.shape[through] // 2
+        if marks is not None and marks.any():
+            index = int(np.count_nonzero(marks, axis=(right, down)).argmax())
         cuts = [None if item is None else plane(item, name, index) for item in (marks, comparison)]
         grey = to_grey(plane(volume, name, index), window)
         panel = draw_plane(grey, *cuts, (extent[right], extent[down]), scale)

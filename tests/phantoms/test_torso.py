@@ -40,7 +40,7 @@ def test_order_and_steps_of_the_centres(full: TorsoPhantom) -> None:
     centres = np.array([full.body_centres[label] for label in labels])
     assert np.all(np.diff(centres[:, 2]) < 0)  # LPS: z falls towards the feet
     steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
-    assert 11 < steps.min() and steps.max() < 45
+    assert steps.min() > 11 and steps.max() < 45
     assert steps[:6].mean() < steps[8:16].mean() < steps[-4:].mean()
 
 
@@ -213,8 +213,8 @@ def test_cut_vertebrae_are_not_complete() -> None:
 def test_random_spacing_and_thick_slices() -> None:
     phantom = make_torso(20, (3.0, 3.0, 5.0), "lumbar", field_of_view="body")
     assert np.allclose(np.linalg.norm(phantom.affine[:3, :3], axis=0), [3, 3, 5])
-    drawn = {tuple(np.round(make_torso(s, None, ("L3", "L3"), field_of_view="spine").meta["spacing_mm"], 3)) for s in (1, 2)}
-    assert len(drawn) == 2
+    first, second = (make_torso(seed, None, ("L3", "L3"), field_of_view="spine") for seed in (1, 2))
+    assert first.meta["spacing_mm"] != second.meta["spacing_mm"]
 
 
 def test_bad_requests_are_refused() -> None:

@@ -115,7 +115,7 @@ def add_geometry(
         path of the file that was written.
 
     Raises:
-        CaseError: when the input is no radiograph, a value is out of its limits, or a file would be overwritten unasked.
+        CaseError: when the input is no radiograph, a value out of its limits, or a file would be overwritten unasked.
     """
     source = Path(str(input))
     if not source.is_file():

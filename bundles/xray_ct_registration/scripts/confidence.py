@@ -17,17 +17,18 @@ class Limits:
     """What a registration has to keep to be accepted.
 
     Attributes:
-        similarity: least similarity of the final pose at quarter resolution, where noise does not count.
+        similarity: least similarity of the pose at the middle resolution, where noise counts little. The default is
+            for X-rays that look like renderings of this CT; other soft tissue or scatter need a lower one.
         disagreement_mm: largest mTRE between the best pose and the best of the other starts that looks as good.
-        margin: how much worse another pose has to look to be ignored.
+        margin: how much worse another pose has to look to be ignored, as a share of what the best one lacks to 1.
         gradient: largest gradient of the similarity, per step of 0.01 rad and 1 mm: larger, it has not converged.
         excess: how far the pose may lie outside of the pose space, as a share of its half widths.
         exposed: least share of the image that is exposed.
     """
 
-    similarity: float = 0.6
+    similarity: float = 0.975
     disagreement_mm: float = 3.0
-    margin: float = 0.01
+    margin: float = 0.3
     gradient: float = 5e-3
     excess: float = 0.3
     exposed: float = 0.25
@@ -77,10 +78,10 @@ def disagreement(
         similarities: (B,) of the others.
         subject: the patient.
         space: meaning of the parameters.
-        margin: how much less similar still counts as as good.
+        margin: see `Limits`.
     """
     pose = space.to_pose(best[None], subject.isocenter)[0]
-    alike = similarities >= similarities[0] - margin
+    alike = 1 - similarities <= (1 + margin) * (1 - similarities[0]) + 1e-4
     poses = space.to_pose(others[alike], subject.isocenter)
     return max(mtre(subject, pose, other) for other in poses)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,7 @@ from .subject import Subject
 from .views import View
 
 UNITS = (0.01, 0.01, 0.01, 1.0, 1.0, 1.0)  # rad and mm: the learning rates, and the scale of all parameters
+STALLED, GAIN = 4, 1e-6
 SCALE = 100.0  # makes the first step of BFGS, which is the gradient, about as long as one of `UNITS`
 VOXEL_PER_PIXEL = 0.7  # size of a voxel over that of a pixel, both where the patient is
 
@@ -105,17 +107,24 @@ def climb(
     return best, best_value
 
 
+class _Enough(Exception):
+    """Ends a minimisation from within."""
+
+
 def polish(
     parameters: Tensor,
     space: PoseSpace,
     subject: Subject,
     views: Sequence[View],
     factor: float = 1.0,
-    steps: int = 25,
+    evaluations: int = 20,
     backend: str | None = None,
     trajectory: Trajectory | None = None,
 ) -> tuple[Tensor, float, float]:
     """BFGS on the similarity from one pose.
+
+    It ends after ``evaluations`` renderings, or earlier when the last `STALLED` ones have not brought `GAIN`: beyond
+    that, the search follows the rounding of float32.
 
     Args:
         parameters: start (6,).
@@ -123,25 +132,36 @@ def polish(
         subject: the patient.
         views: radiographs.
         factor: reduction of the images.
-        steps: iterations at most.
+        evaluations: of the similarity and its gradient, at most.
         backend: of the renderer.
         trajectory: notes the way.
 
     Returns:
-        parameters (6,) float64, similarity, and the norm of its gradient there per `UNITS`.
+        best parameters (6,) float64, similarity, and the norm of its gradient there per `UNITS`.
     """
     level, reduced = at_level(subject, views, factor, float(space.middle[4].abs()))
     units = torch.tensor(UNITS, dtype=torch.float64)
     start = parameters.detach().double()
+    values: list[float] = []
+    best = (start, -np.inf, np.inf)
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
-        point = torch.from_numpy(x).requires_grad_(True)
+        nonlocal best
+        point = torch.from_numpy(np.array(x)).requires_grad_(True)
         value = pose_agreement((start + point * units)[None], space, level, reduced, backend)[0]
-        value.backward()
+        (gradient,) = torch.autograd.grad(value, point)
+        found = float(value.detach())
+        now = (start + point.detach() * units, found, float(gradient.norm()))
         if trajectory is not None:
-            trajectory.add(start + point * units, float(value.detach()), factor)
-        assert point.grad is not None
-        return -SCALE * float(value.detach()), -SCALE * point.grad.numpy()
+            trajectory.add(now[0], found, factor)
+        if found > best[1]:
+            best = now
+        values.append(found)
+        stalled = len(values) > STALLED and max(values) < max(values[:-STALLED]) + GAIN
+        if len(values) >= evaluations or stalled:
+            raise _Enough
+        return -SCALE * found, -SCALE * gradient.numpy()
 
-    found = minimize(loss, np.zeros(6), jac=True, method="BFGS", options={"maxiter": steps, "gtol": SCALE * 2e-5})
-    return start + torch.from_numpy(found.x) * units, -found.fun / SCALE, float(np.linalg.norm(found.jac) / SCALE)
+    with suppress(_Enough):
+        minimize(loss, np.zeros(6), jac=True, method="BFGS", options={"gtol": SCALE * 1e-5})
+    return best

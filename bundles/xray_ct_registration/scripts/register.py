@@ -29,7 +29,8 @@ class Schedule:
         coarse: reduction of the image for all starts, and steps of Adam.
         middle: the same for the distinct best of them.
         keep: how many those are.
-        fine: reductions at which the best one is refined by BFGS, coarse to fine.
+        settle: evaluations of BFGS for each of them at that reduction.
+        fine: the same for the best of these, by BFGS.
         spread: starts about the network's answer, itself included.
         spread_deg: their standard deviation [degree].
         spread_mm: their standard deviation [mm], three times that along the ray.
@@ -40,7 +41,8 @@ class Schedule:
     coarse: tuple[float, int] = (6.0, 24)
     middle: tuple[float, int] = (3.0, 24)
     keep: int = 3
-    fine: Sequence[float] = (2.0, 1.0)
+    settle: int = 12
+    fine: Sequence[tuple[float, int]] = ((2.0, 16), (1.0, 8))
     spread: int = 8
     spread_deg: float = 5.0
     spread_mm: float = 8.0
@@ -60,6 +62,7 @@ class Registration:
         start: "network" or "multistart".
         confidence: the verdict.
         trajectory: of the refinement.
+        trajectory_poses: (T, 4, 4) its camera poses [RAS mm].
         seconds: of the whole.
     """
 
@@ -71,6 +74,7 @@ class Registration:
     start: str
     confidence: Confidence
     trajectory: Trajectory = field(repr=False)
+    trajectory_poses: Tensor = field(repr=False)
     seconds: float = 0.0
 
 
@@ -103,14 +107,17 @@ def refine_starts(
     limits: Limits,
     backend: str | None,
 ) -> Registration:
-    """Registration from several starts (B, 6), best first."""
-
+    """Registration from several starts (B, 6)."""
     history: list[tuple[Tensor, Tensor]] = []
     found, values = climb(starts, space, subject, views, *schedule.coarse, backend, history=history)
     order = values.argsort(descending=True)
     chosen = order[distinct(found[order], schedule.keep)]
     later: list[tuple[Tensor, Tensor]] = []
-    found, values = climb(found[chosen], space, subject, views, *schedule.middle, backend, history=later)
+    found, _ = climb(found[chosen], space, subject, views, *schedule.middle, backend, history=later)
+    level = schedule.middle[0]
+    # all of them to the end, or starts on their way to the same pose would count as disagreeing
+    ends = [polish(one, space, subject, views, level, schedule.settle, backend) for one in found]
+    found, values = torch.stack([end[0] for end in ends]), torch.tensor([end[1] for end in ends], dtype=torch.float64)
     order = values.argsort(descending=True)
     winner = int(order[0])
     trajectory = Trajectory()
@@ -124,24 +131,22 @@ def refine_starts(
     found, values = found[order], values[order]
     best = found[0]
     similarity, gradient = float(values[0]), 0.0
-    for factor in schedule.fine:
-        best, similarity, gradient = polish(best, space, subject, views, factor, 25, backend, trajectory)
-    with torch.no_grad():
-        coarse = [view.reduced(schedule.coarse[0]) for view in views]
-        alike = float(pose_agreement(best[None], space, subject, coarse, backend)[0])
+    for stage in schedule.fine:
+        best, similarity, gradient = polish(best, space, subject, views, *stage, backend, trajectory)
     figures = {
-        "similarity": alike,
+        "similarity": float(values[0]),
         "disagreement_mm": disagreement(best, found, values, subject, space, limits.margin),
         "gradient": gradient,
         "excess": float(space.excess(best[None])[0]),
         "exposed": min(float(view.mask.mean()) for view in views),
     }
     poses = space.to_pose(torch.stack([best, initial]), subject.isocenter)
-    return Registration(
-        best, initial, poses[0], poses[1], similarity, kind, judge(figures, limits), trajectory
-    )
+    way = space.to_pose(torch.stack(trajectory.parameters), subject.isocenter)
+    verdict = judge(figures, limits)
+    return Registration(best, initial, poses[0], poses[1], similarity, kind, verdict, trajectory, way)
 
 
+@torch.enable_grad()  # evaluators switch gradients off
 def register(
     subject: Subject,
     views: Sequence[View],

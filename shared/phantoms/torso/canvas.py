@@ -60,7 +60,7 @@ class Bone:
 
     cortex: float
     marrow: float
-    cortex_mm: float
+    cortex_mm: float | Array
     rough: float = 25.0  # standard deviation of the marrow texture, HU
 
 
@@ -134,9 +134,7 @@ class Canvas:
         distance = np.maximum(distance, JOINT_GAP_MM - known)
         whole = coverage(distance, self.voxel)
         core = coverage(distance + bone.cortex_mm, self.voxel)
-        marrow = bone.marrow + bone.rough * (
-            0.8 * self.texture(box, self.fine) + 0.6 * self.texture(box, self.coarse)
-        )
+        marrow = bone.marrow + bone.rough * (0.8 * self.texture(box, self.fine) + 0.6 * self.texture(box, self.coarse))
         # trabeculae are denser below the cortex
         marrow = marrow + 90.0 * np.exp(np.minimum(distance + bone.cortex_mm, 0.0) / 1.2)
         view = self.hu[box.at]

@@ -26,7 +26,7 @@ def atlas_distance(x: Array, y: Array, z: Array) -> Array:
 def axis_distance(x: Array, y: Array, z: Array) -> Array:
     """Signed distance to C2: body with dens, broad upper facets, strong cleft spinous process."""
     ax = np.abs(x)
-    side = ellipse(x, y, (0, 0), (10.0 , 8.0), 2.3)
+    side = ellipse(x, y, (0, 0), (10.0, 8.0), 2.3)
     body = smooth_intersection(side, np.maximum(z - 7.0, -15.5 - z - 0.25 * np.maximum(y, -8.0)), 2.5)
     bone = smooth_union(body, capsule(x, y, z, (0, 0.5, 4), (0, 2.5, 17), 5.8, 5.2), 3.0)
     bone = smooth_union(bone, ellipsoid(ax, y, z, (15, -2, 3), (9.0, 9.0, 5.5)), 3.0)

@@ -35,7 +35,9 @@ def paint_back_muscles(canvas: Canvas, profile: Profile) -> None:
                 canvas.fill(box, np.where(lung, 20.0, d), value, tissue)
 
 
-def paint_discs_and_canal(canvas: Canvas, profile: Profile, disc_hu: float, sizes: dict[int, tuple[float, float]]) -> None:
+def paint_discs_and_canal(
+    canvas: Canvas, profile: Profile, disc_hu: float, sizes: dict[int, tuple[float, float]]
+) -> None:
     """Intervertebral discs between the bodies and the dural sac behind them; bones are painted over both.
 
     Args:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .canvas import TISSUES, Canvas
+from .deep import paint_ellipsoid
 from .profile import Profile, height_of
 from .sdf import Array, capsule, coverage, ellipsoid
-from .deep import paint_ellipsoid
 
 
 def tube(canvas: Canvas, points: Array, radii: Array, hu: float, tissue: str, wall: float = 0.0) -> None:
@@ -53,7 +53,8 @@ def paint_chest_organs(canvas: Canvas, profile: Profile, contrast: float, rng: n
         iliac = [point(23.6, -4, 25), point(24.6, side * 22, 24), point(26, side * 42, 22)]
         groin = spine.sacrum.centre + np.array([side * 72, 62, -85]) * s
         tube(canvas, np.array([*iliac, groin]), np.array([6.5, 6.0, 5.5, 5.0]), aorta_hu, "aorta", 1.0)
-        tube(canvas, np.array([*iliac, groin]) + [side * 3, -12, 0], np.array([7.0, 7, 7, 6]), 45 + 0.4 * contrast, "vein")
+        vein = np.array([*iliac, groin]) + [side * 3, -12, 0]
+        tube(canvas, vein, np.array([7.0, 7, 7, 6]), 45 + 0.4 * contrast, "vein")
         neck = [point(10.4, side * 12, 44), point(8.0, side * 22, 30), point(5, side * 24, 18), point(1, side * 26, 10)]
         tube(canvas, np.array(neck), np.array([5.0, 4, 4, 3.5]), aorta_hu, "aorta")
         tube(canvas, np.array(neck) + [side * 10, -2, 0], np.array([6.0, 6, 5, 5]), 45 + 0.6 * contrast, "vein")
@@ -91,7 +92,7 @@ def _paint_heart(canvas: Canvas, centre: Array, blood: float, s: float) -> None:
 
 def _lung_vessels(canvas: Canvas, hilum: Array, side: int, hu: float, rng: np.random.Generator) -> None:
     """Branches from the hilum to the surface of the lung, four generations."""
-    ends = [(hilum, np.array([side * 1.0, 0.0, 0.0]), 4.2)]
+    ends = [(hilum, np.array([side * 1.0, 0.0, 0.0]), 4.8)]
     for generation in range(4):
         grown = []
         for start, direction, radius in ends:
@@ -101,7 +102,7 @@ def _lung_vessels(canvas: Canvas, hilum: Array, side: int, hu: float, rng: np.ra
                     turn[0] = abs(turn[0]) * side
                 turn /= np.linalg.norm(turn)
                 end = start + turn * rng.uniform(20, 40)
-                thin = radius * rng.uniform(0.6, 0.8)
+                thin = radius * rng.uniform(0.62, 0.85)
                 box = canvas.box(np.minimum(start, end) - radius - 2, np.maximum(start, end) + radius + 2)
                 if box is not None:
                     d = capsule(box.x, box.y, box.z, start, end, radius, thin)
@@ -140,10 +141,10 @@ def paint_abdomen(canvas: Canvas, profile: Profile, contrast: float, rng: np.ran
         paint_ellipsoid(canvas, kidney, jitter((27, 25, 54)), 38 + 0.8 * contrast, "kidney")
         paint_ellipsoid(canvas, kidney - [side * 12, -4, 0], jitter((11, 11, 26)), -60.0, "fat")
     paint_ellipsoid(canvas, spine.at(20.6) + np.array([0, 48, 0]), jitter((60, 13, 16)), 42 + soft, "soft")
-    for _ in range(46):
+    for _ in range(90):
         level = rng.uniform(19.8, 28.0)
         place = inside(level, rng.uniform(-0.78, 0.78) * (1 if level < 25 else 0.55), rng.uniform(-0.05, 0.9))
-        radii = rng.uniform(9, 21, 3)
+        radii = rng.uniform(9, 24, 3)
         paint_ellipsoid(canvas, place, radii, float(rng.uniform(15, 60)), "bowel", 12.0)
         if rng.uniform() < 0.3:
             bubble = place + [0, 0.35 * radii[1], 0]

@@ -50,12 +50,12 @@ def plate(x: Array, y: Array, z: Array, corners: tuple[Point, Point, Point], thi
     normal = np.cross(b - a, c - a)
     length = np.linalg.norm(normal)
     height = ((x - a[0]) * normal[0] + (y - a[1]) * normal[1] + (z - a[2]) * normal[2]) / length
-    outside = None
+    outside = np.float32(-1e6) + 0.0 * height
     for start, end in ((a, b), (b, c), (c, a)):
         out = np.cross(end - start, normal)
         out /= np.linalg.norm(out)
         side = (x - start[0]) * out[0] + (y - start[1]) * out[1] + (z - start[2]) * out[2]
-        outside = side if outside is None else np.maximum(outside, side)
+        outside = np.maximum(outside, side)
     # round rim: distance in the plane counts only beyond the edge
     return np.sqrt(height * height + np.maximum(outside, 0.0) ** 2) - thickness
 

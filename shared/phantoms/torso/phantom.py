@@ -156,11 +156,12 @@ def make_torso(
     low_z, high_z = _z_range(region, spine, scan_rng)
     fov = str(scan_rng.choice(["body", "spine"], p=[0.7, 0.3])) if field_of_view == "random" else field_of_view
     low, high = _extent(profile, low_z, high_z, fov, scan_rng)
-    shape = tuple(int(n) for n in np.maximum(np.round((high - low) / spacing), 8))
+    nx, ny, nz = (int(n) for n in np.maximum(np.round((high - low) / spacing), 8))
+    shape = (nx, ny, nz)
     sub = np.ceil(spacing / LARGEST_SUBVOXEL_MM).astype(int)
     sub += (sub + 1) % 2  # odd, so that one subvoxel lies in the middle
     fine = spacing / sub
-    canvas = Canvas(low - (sub - 1) / 2 * fine, fine, tuple(int(n) for n in np.array(shape) * sub), paint_rng)
+    canvas = Canvas(low - (sub - 1) / 2 * fine, fine, (nx * int(sub[0]), ny * int(sub[1]), nz * int(sub[2])), paint_rng)
     scanner = random_scanner(spacing, scan_rng)
     meta = _paint_patient(canvas, profile, chosen, (low_z, high_z), paint_rng)
     if scanner.table:
@@ -205,10 +206,10 @@ def _paint_patient(
     vertebrae = random_vertebrae(spine, fractured, bone_rng)
     contrast = float(choice.uniform(80, 330)) if choice.uniform() < 0.6 else 0.0
     bone = Bone(
-        cortex=float(np.clip(choice.normal(650, 110), 400, 900)),
-        marrow=float(choice.uniform(50, 200)),
-        cortex_mm=float(choice.uniform(1.0, 1.45)),
-        rough=float(choice.uniform(20, 45)),
+        cortex=float(np.clip(choice.normal(620, 120), 350, 900)),
+        marrow=float(choice.uniform(45, 240)),
+        cortex_mm=float(choice.uniform(0.8, 1.4)),
+        rough=float(choice.uniform(20, 60)),
     )
     arms = str(choice.choice(["up", "down"], p=[0.75, 0.25]))
     paint_soft_tissue(canvas, profile, random_build(profile, soft_rng))

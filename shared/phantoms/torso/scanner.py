@@ -46,7 +46,8 @@ def paint_table(canvas: Canvas, back: float, rng: np.random.Generator) -> None:
     y = top + bend * canvas.axes[0] ** 2 - canvas.axes[1]  # depth below the surface
     inside = np.abs(canvas.axes[0]) < width
     thick = rng.uniform(35, 55)
-    for low, high, hu in ((0.0, 2.5, -250.0), (2.5, thick, -930.0), (thick, thick + 2.5, -250.0)):
+    shell = rng.uniform(-300, 100)
+    for low, high, hu in ((0.0, 2.5, shell), (2.5, thick, -930.0), (thick, thick + 2.5, shell)):
         part = np.clip(0.5 + (y - low) / canvas.voxel, 0, 1) * np.clip(0.5 - (y - high) / canvas.voxel, 0, 1) * inside
         rows = np.flatnonzero(part.max(axis=(0, 2)) > 0)
         if not len(rows):
@@ -99,9 +100,7 @@ def cut_circle(hu: Array, spacing: Array) -> None:
 def orientation_codes() -> tuple[str, ...]:
     """All 48 axis orders and directions, such as "RAS"."""
     pairs = ("RL", "AP", "SI")
-    return tuple(
-        "".join(letters) for order in itertools.permutations(pairs) for letters in itertools.product(*order)
-    )
+    return tuple("".join(letters) for order in itertools.permutations(pairs) for letters in itertools.product(*order))
 
 
 def reorient(array: Array, affine: Array, codes: str) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 Array = np.ndarray
-Point = Sequence[float]
+Point = Sequence[float] | Array
 Section = tuple[float | Array, float | Array]
 
 

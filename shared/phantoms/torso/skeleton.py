@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,8 +56,8 @@ def random_vertebrae(spine: Spine, fractured: frozenset[int], rng: np.random.Gen
 
 def local_box(canvas: Canvas, pose: Pose, low: Array, high: Array) -> tuple[Box, Array, Array, Array] | None:
     """The voxels around a box given in a bone's frame, with their coordinates in that frame."""
-    corners = np.array([[(low, high)[i][0], (low, high)[j][1], (low, high)[k][2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    world = pose.to_world(corners)
+    corners = itertools.product(*zip(low, high, strict=True))
+    world = pose.to_world(np.array(list(corners)))
     box = canvas.box(world.min(0), world.max(0))
     if box is None:
         return None
@@ -87,14 +88,15 @@ def paint_vertebra(canvas: Canvas, vertebra: Vertebra, bone: Bone, rng: np.rando
         low, high = np.array([-44.0, -52, -24]), np.array([44.0, 24, 28])
     else:
         reach = max(s.transverse_x + s.transverse_r, s.lower_x + 12, s.body_x) + 5
-        low = np.array([-reach, s.spine_y - 8, min(-s.body_z, s.lower_z - s.facet, s.spine_z - 2 * s.spine_h, s.transverse_z - 8) - 4])
+        bottom = min(-s.body_z, s.lower_z - s.facet, s.spine_z - 2 * s.spine_h, s.transverse_z - 8) - 4
+        low = np.array([-reach, s.spine_y - 8, bottom])
         high = np.array([reach, s.body_y + 5, max(s.body_z, s.upper_z + s.facet, s.transverse_z + 8) + 5])
     place = local_box(canvas, vertebra.pose, low, high)
     state = rng.spawn(1)[0]  # the same draws whether the vertebra is in view or not
     if place is None:
         return
-    box, *local = place
-    x, y, z = warp(*local, state, 0.8)
+    box, x, y, z = place
+    x, y, z = warp(x, y, z, state, 0.8)
     if label == 1:
         scale = s.canal_x / shape_at(3).canal_x
         distance = scale * atlas_distance(x / scale, y / scale, z / scale)

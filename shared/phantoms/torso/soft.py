@@ -12,7 +12,9 @@ import numpy as np
 from .canvas import TISSUES, Box, Canvas
 from .profile import Profile, height_of
 from .sdf import Array, coverage, ellipse
+from .spine_curve import Spine
 
+Curves = tuple[Array, Array, Array, Array]  # middle x, middle y, half width, half depth over z
 SKIN_POWER, CAGE_POWER = 2.5, 2.4
 SKIN_MM = 1.8
 CROTCH = 32.3  # level below which there are two thighs
@@ -51,7 +53,7 @@ class Slab:
     z: Array  # (1, 1, Z), mm
     skin: Array  # distance to the skin
     cage: Array  # distance to the outer surface of the ribs
-    cage_curves: tuple[Array, Array, Array, Array]  # middle x, middle y, half width, half depth, each (1, 1, Z)
+    cage_curves: Curves  # each (1, 1, Z)
     voxel: float
 
     def put(self, distance: Array, hu: Array | float, tissue: str) -> None:
@@ -60,7 +62,13 @@ class Slab:
         self.tissues[distance < 0] = TISSUES[tissue]
 
 
-def outline(box: Box, curves: tuple[Array, Array, Array, Array], power: float) -> Array:
+def _over_z(curves: Curves) -> Curves:
+    """Curves (Z,) in the shape (1, 1, Z)."""
+    x, y, a, b = (curve[None, None, :] for curve in curves)
+    return x, y, a, b
+
+
+def outline(box: Box, curves: Curves, power: float) -> Array:
     """Radial distance within the slice to a superellipse with curves middle x, middle y, half width, half depth."""
     x0, y0, a, b = curves
     dx, dy = box.x - x0, box.y - y0
@@ -73,7 +81,7 @@ def outline(box: Box, curves: tuple[Array, Array, Array, Array], power: float) -
 def skin_distance(box: Box, profile: Profile) -> Array:
     """Distance to the skin, with two thighs below the crotch."""
     z = box.z[0, 0].astype(float)
-    curves = tuple(v[None, None, :] for v in profile.skin(z))
+    curves = _over_z(profile.skin(z))
     skin = outline(box, curves, SKIN_POWER)
     below = (height_of(profile.spine, CROTCH) - z).astype(np.float32)[None, None, :]
     if below.max() > -80:
@@ -89,7 +97,7 @@ def paint_soft_tissue(canvas: Canvas, profile: Profile, build: Build) -> None:
     for first in range(0, canvas.shape[2], SLAB):
         at = (slice(0, canvas.shape[0]), slice(0, canvas.shape[1]), slice(first, min(first + SLAB, canvas.shape[2])))
         box = Box(at, canvas.axes[0], canvas.axes[1], canvas.axes[2][:, :, at[2]])
-        curves = tuple(v[None, None, :] for v in profile.cage(box.z[0, 0].astype(float)))
+        curves = _over_z(profile.cage(box.z[0, 0].astype(float)))
         slab = Slab(
             box,
             canvas.hu[at],
@@ -117,7 +125,7 @@ def paint_fat_and_muscle(slab: Slab, profile: Profile, build: Build) -> None:
     slab.hu += rim * (15.0 - slab.hu)
     # fat is thin over neck and shoulders and thickest on the flanks
     thickness = 3.0 + profile.fat * np.clip((level - 7.0) / 5.0, 0.3, 1.0)
-    muscle = slab.skin + thickness * (1.0 + 0.18 * slab.coarse)
+    muscle = slab.skin + thickness * (1.0 + 0.09 * slab.coarse)
     x0, y0, a, b = slab.cage_curves
     u, v = np.abs(slab.box.x - x0) / a, (slab.box.y - y0) / b
     # coat of the ribs: breast muscles in front, latissimus at the sides, extensors and trapezius behind
@@ -133,10 +141,10 @@ def paint_fat_and_muscle(slab: Slab, profile: Profile, build: Build) -> None:
     slab.put(muscle, np.where(septa, -15.0 + 20.0 * slab.fine, meat), "muscle")
 
 
-def _levels(spine: object) -> tuple[Array, Array]:
+def _levels(spine: Spine) -> tuple[Array, Array]:
     """Heights in mm, increasing, and the levels there."""
     levels = np.arange(34.0, -5.0, -1.0)
-    return np.array([height_of(spine, v) for v in levels]), levels  # type: ignore[arg-type]
+    return np.array([height_of(spine, v) for v in levels]), levels
 
 
 def above_diaphragm(slab: Slab, z_top: float) -> Array:
@@ -170,10 +178,12 @@ def paint_cavities(slab: Slab, profile: Profile, build: Build) -> None:
     dx, dy = slab.box.x - cx, slab.box.y - cy
     above = above_diaphragm(slab, height_of(spine, build.dome))
     # the cavity lies in front of the spine and the muscles beside it
+    far = np.abs(dx)
     column = np.minimum(
-        ellipse(np.abs(dx), dy, (22.0, -26.0), (62.0, 32.0), 2.4),
-        ellipse(dx, dy, (0.0, -12.0), (30.0, 32.0)),
+        ellipse(far, dy, (36.0, -44.0), (42.0, 22.0)),  # erector spinae
+        ellipse(far, dy, (24.0, -8.0), (34.0, 30.0)),  # psoas and vertebra
     )
+    column = np.minimum(column, ellipse(far, dy, (62.0, -26.0), (20.0, 11.0)))  # quadratus lumborum
     floor = height_of(spine, 31.0) - slab.z
     belly = np.maximum(np.maximum(abdominal_wall(slab, profile), -column), np.maximum(above + 4.0, floor))
     slab.put(belly, -98.0 + 8.0 * slab.coarse + 7.0 * slab.fine, "fat")

@@ -7,6 +7,7 @@ means, standard deviations and correlations are kept here. Positions are continu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,14 +16,22 @@ from ...spine_labels import VERTEBRA_LABELS
 
 # per gap from C1-C2 to L5-L6: step (mm), its relative standard deviation within a patient, sagittal angle (degrees,
 # positive where the spine runs forward on its way down) and its standard deviation between patients
-STEP_MM = (17.1, 18.5, 15.9, 16.1, 16.1, 17.7, 18.8, 20.9, 22.2, 22.3, 22.8, 23.5)
-STEP_MM += (24.0, 24.3, 24.9, 25.7, 27.6, 29.8, 32.0, 33.4, 34.1, 33.8, 31.7, 30.6)
-STEP_SD = (0.06, 0.04, 0.06, 0.06, 0.05, 0.05, 0.04, 0.05, 0.03, 0.03, 0.03, 0.03)
-STEP_SD += (0.03, 0.03, 0.03, 0.03, 0.03, 0.03, 0.04, 0.03, 0.03, 0.03, 0.04, 0.04)
-SAGITTAL = (-10.0, -5.5, -11.0, -15.0, -20.0, -29.5, -31.5, -28.0, -27.5, -22.5, -16.5, -11.0)
-SAGITTAL += (-5.5, 0.5, 3.5, 6.5, 10.0, 10.5, 10.0, 13.0, 10.0, 5.0, -6.0, -15.0)
-SAGITTAL_SD = (14.0, 12.5, 13.0, 15.0, 16.0, 15.0, 12.0, 9.5, 8.5, 7.5, 6.5, 6.0)
-SAGITTAL_SD += (6.0, 5.0, 5.0, 7.0, 7.0, 5.5, 5.5, 5.5, 5.5, 6.0, 8.0, 10.0)
+STEP_MM: tuple[float, ...] = (
+    17.1, 18.5, 15.9, 16.1, 16.1, 17.7, 18.8, 20.9, 22.2, 22.3, 22.8, 23.5,
+    24.0, 24.3, 24.9, 25.7, 27.6, 29.8, 32.0, 33.4, 34.1, 33.8, 31.7, 30.6,
+)  # fmt: skip
+STEP_SD: tuple[float, ...] = (
+    0.06, 0.04, 0.06, 0.06, 0.05, 0.05, 0.04, 0.05, 0.03, 0.03, 0.03, 0.03,
+    0.03, 0.03, 0.03, 0.03, 0.03, 0.03, 0.04, 0.03, 0.03, 0.03, 0.04, 0.04,
+)  # fmt: skip
+SAGITTAL: tuple[float, ...] = (
+    -10.0, -5.5, -11.0, -15.0, -20.0, -29.5, -31.5, -28.0, -27.5, -22.5, -16.5, -11.0,
+    -5.5, 0.5, 3.5, 6.5, 10.0, 10.5, 10.0, 13.0, 10.0, 5.0, -6.0, -15.0,
+)  # fmt: skip
+SAGITTAL_SD: tuple[float, ...] = (
+    14.0, 12.5, 13.0, 15.0, 16.0, 15.0, 12.0, 9.5, 8.5, 7.5, 6.5, 6.0,
+    6.0, 5.0, 5.0, 7.0, 7.0, 5.5, 5.5, 5.5, 5.5, 6.0, 8.0, 10.0,
+)  # fmt: skip
 LATERAL_SD = 4.5  # degrees
 SAGITTAL_RANGE, LATERAL_RANGE = 3.5, 2.2  # correlation lengths in levels
 SCALE_SD = 0.066  # body size
@@ -37,7 +46,7 @@ class Pose:
     centre: np.ndarray
     axes: np.ndarray
 
-    def to_world(self, local: np.ndarray) -> np.ndarray:
+    def to_world(self, local: Sequence[float] | np.ndarray) -> np.ndarray:
         """Local points (..., 3) in patient RAS mm."""
         return np.asarray(local, float) @ self.axes.T + self.centre
 
@@ -105,7 +114,8 @@ def random_spine(anomalies: frozenset[str], rng: np.random.Generator) -> Spine:
     middle = (positions[1:] + positions[:-1]) / 2
     count = len(middle)
     # a gap wider than one level (no T12) or narrower (T13) still has the length of a usual step
-    step = np.interp(middle, gaps, STEP_MM) * scale * (1 + np.interp(middle, gaps, STEP_SD) * correlated(count, 0.7, rng))
+    step = np.interp(middle, gaps, STEP_MM) * scale
+    step *= 1.0 + np.interp(middle, gaps, STEP_SD) * correlated(count, 0.7, rng)
     sagittal = np.interp(middle, gaps, SAGITTAL)
     sagittal += np.interp(middle, gaps, SAGITTAL_SD) * 0.8 * correlated(count, SAGITTAL_RANGE, rng)
     lateral = LATERAL_SD * 0.6 * correlated(count, LATERAL_RANGE, rng)

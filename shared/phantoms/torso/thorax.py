@@ -26,9 +26,11 @@ def rib_line(
     pose: Pose, shape: VertebraShape, number: int, side: int, profile: Profile, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """Points (N, 3) along a rib and the outward normals (N, 3); number 13 is the stub rib of T13."""
-    end, drop = STUB if number > 12 else (RIB_END[number - 1], RIB_DROP[number - 1])
+    usual_end, usual_drop = STUB if number > 12 else (RIB_END[number - 1], RIB_DROP[number - 1])
     scale = profile.spine.scale
-    end, drop = end + rng.normal(0, 2), drop * scale * (1 + rng.normal(0, 0.08))
+    spread = 8.0 if number in (11, 12) else 2.0  # the last ribs differ most in length
+    end = usual_end + spread * float(np.clip(rng.standard_normal(), -1.5, 1.5))
+    drop = usual_drop * scale * (1 + rng.normal(0, 0.08))
     up = 0.75 * shape.body_z if 2 <= number <= 10 else 0.2 * shape.body_z
     head = pose.to_world([side * (shape.body_x + 1.5), -0.75 * shape.body_y, up])
     neck_z = shape.transverse_z + (1.0 if number <= 10 else 0.0)
@@ -96,7 +98,7 @@ def paint_parts(canvas: Canvas, parts: list[tuple[Box, Array]], bone: Bone, tiss
     low = [min(box.at[a].start for box, _ in parts) for a in range(3)]
     high = [max(box.at[a].stop for box, _ in parts) for a in range(3)]
     at = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
-    whole = np.full([h - l for l, h in zip(low, high, strict=True)], 20.0, np.float32)
+    whole = np.full([last - first for first, last in zip(low, high, strict=True)], 20.0, np.float32)
     for box, distance in parts:
         s, t, u = (slice(c.start - f, c.stop - f) for c, f in zip(box.at, low, strict=True))
         view = whole[s, t, u]

@@ -1,0 +1,170 @@
+"""Figures and numbers of finished registrations: how the renderings compare with the X-rays, and the poses with truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from .pose_file import read_pose
+from .pose_metrics import pose_errors, summarize
+from .shared.cases import CaseError
+from .shared.drr.similarity import mean_squared_error, mutual_information, ncc, structural_similarity
+from .shared.plots import save_figure
+from .shared.reports import write_metrics
+from .subject import Subject
+from .views import exposed
+
+IMAGES = {"initial": "init_image.png", "final": "final_img.png"}
+
+
+def read_gray(path: Path) -> Tensor:
+    """A picture (1, 1, rows, columns) float32 in [0, 1].
+
+    Raises:
+        CaseError: where it is missing or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            values = np.asarray(picture.convert("I") if picture.mode.startswith("I") else picture.convert("L"))
+    except OSError as error:
+        raise CaseError(path, "no such picture, or damaged", "give the folder that inference.json has written") from error
+    scale = 65535.0 if values.max() > 255 else 255.0
+    return torch.from_numpy(values.astype(np.float32) / scale)[None, None]
+
+
+def image_figures(measured: Tensor, rendered: Tensor) -> dict[str, float]:
+    """MSE, SSIM (both with the fixed range 0 to 1), NMI and NCC of pictures (1, 1, rows, columns) in [0, 1]."""
+    return {
+        "mse": float(mean_squared_error(measured, rendered)[0]),
+        "ssim": float(structural_similarity(measured, rendered, data_range=1.0)[0]),
+        "nmi": float(mutual_information(measured, rendered)[0]),
+        "ncc": float(ncc(measured, rendered)[0]),
+    }
+
+
+def inside(image: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of the smallest box around what is exposed in (1, 1, rows, columns)."""
+    mask = exposed(image[0, 0]).numpy()
+    spans = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in range(2)]
+    return slice(int(spans[0][0]), int(spans[0][-1]) + 1), slice(int(spans[1][0]), int(spans[1][-1]) + 1)
+
+
+def comparison(images: Mapping[str, Tensor], figures: Mapping[str, Mapping[str, float]], title: str) -> Figure:
+    """X-ray and renderings side by side, below the renderings their absolute difference from the X-ray.
+
+    Args:
+        images: "X-ray" first, (rows, columns) in [0, 1] each.
+        figures: of each rendering, written beside its difference.
+        title: of the whole.
+    """
+    figure = Figure(figsize=(4.2 * len(images), 8.6), layout="constrained")
+    grid = figure.subplots(2, len(images), squeeze=False)
+    measured = next(iter(images.values()))
+    for column, (name, image) in enumerate(images.items()):
+        top, bottom = grid[0, column], grid[1, column]
+        top.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+        top.set_title(name, fontsize=11)
+        for axes in (top, bottom):
+            axes.set_axis_off()
+        if column:
+            shown = bottom.imshow((image - measured).abs().numpy(), cmap="inferno", vmin=0, vmax=0.5)
+            values = figures[name]
+            bottom.set_title(
+                f"|difference|: MSE {values['mse']:.4f} ↓  SSIM {values['ssim']:.3f} ↑\n"
+                f"NMI {values['nmi']:.3f} ↑  NCC {values['ncc']:.3f} ↑",
+                fontsize=9,
+            )
+            figure.colorbar(shown, ax=bottom, shrink=0.7)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def evaluate_case(
+    folder: Path, subject: Subject | None, truth_dir: Path | None, title_suffix: str, gt_name: str, output: Path
+) -> dict[str, Any]:
+    """Row of one case: image figures before and after, and errors of the pose where the truth is known.
+
+    Raises:
+        CaseError: where a file of the case is missing.
+    """
+    case = folder.name
+    measured = read_gray(folder / gt_name)
+    images, row = {"X-ray": measured[0, 0]}, dict[str, Any](case=case)
+    paths = {name: folder / file for name, file in IMAGES.items()}
+    if (folder / "drr.png").is_file():
+        paths["high quality"] = folder / "drr.png"
+    box, figures = inside(measured), {}
+    for name, path in paths.items():
+        rendered = read_gray(path)
+        if rendered.shape != measured.shape:
+            rendered = torch.nn.functional.interpolate(
+                rendered, size=measured.shape[-2:], mode="bilinear", antialias=True, align_corners=False
+            )
+        figures[name] = image_figures(measured[(..., *box)], rendered[(..., *box)])
+        images[name] = rendered[0, 0]
+        row |= {f"{name.replace(' ', '_')}_{key}": value for key, value in figures[name].items()}
+    found, detector, content = read_pose(folder.parent / f"{case}_pose.json")
+    row["accepted"] = bool(content.get("confidence", {}).get("accepted", False))
+    row["seconds"] = float(content.get("seconds", float("nan")))
+    title = f"{case} {title_suffix}".strip()
+    if truth_dir is not None and subject is not None:
+        true = next((p for p in (truth_dir / f"{case}{end}_pose.json" for end in ("", "_view0")) if p.is_file()), None)
+        if true is not None:
+            row |= pose_errors(subject, found, read_pose(true)[0], detector)
+            title += f": mTRE {row['mtre_mm']:.2f} mm, {'accepted' if row['accepted'] else 'rejected'}"
+    save_figure(comparison(images, figures, title), output / f"{case}_comparison.png")
+    return row
+
+
+def evaluate_results(
+    dataset_dir: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    subject: Callable[[], Subject] | Subject | None = None,
+    truth_dir: str | os.PathLike | None = None,
+    title_suffix: str = "",
+    gt_name: str = "gt.png",
+) -> list[dict[str, Any]]:
+    """Evaluate every case in a folder that `inference.json` has written.
+
+    Writes ``metrics.json``, ``metrics.csv`` and ``<case>_comparison.png``.
+
+    Args:
+        dataset_dir: that folder.
+        output_dir: where to.
+        subject: the patient, for errors in mm.
+        truth_dir: folder of ``<case>_pose.json`` with the true poses.
+        title_suffix: added to the titles.
+        gt_name: name of the X-ray in the folder of a case.
+
+    Raises:
+        CaseError: where there is no case, or a file of one is missing.
+    """
+    root = Path(dataset_dir)
+    folders = sorted(path.parent for path in root.glob("*/parameters.pt"))
+    if not folders:
+        raise CaseError(root, "holds no results of a registration", "give the folder that inference.json has written")
+    truth = None if truth_dir is None else Path(truth_dir)
+    rows = [
+        evaluate_case(folder, subject, truth, title_suffix, gt_name, Path(output_dir))  # type: ignore[arg-type]
+        for folder in tqdm(folders, desc="evaluate", unit="case")
+    ]
+    summary = summarize(rows)
+    summary["accepted"] = float(np.mean([row["accepted"] for row in rows]))
+    known = [row for row in rows if "mtre_mm" in row]
+    if known:
+        summary["accepted_over_10mm"] = sum(row["accepted"] and row["mtre_mm"] > 10 for row in known)
+        print(
+            f"{len(known)} cases: median mTRE {summary['mtre_mm_median']:.3f} mm, "
+            f"{summary['success_2mm']:.0%} within 2 mm, {summary['accepted']:.0%} accepted"
+        )
+    write_metrics(output_dir, rows, summary)
+    return rows

@@ -1,0 +1,67 @@
+"""The inferer of the registration: from X-rays and the CT to poses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from torch import Tensor
+
+from .confidence import Limits
+from .pose_space import PoseSpace
+from .register import Registration, Schedule, register
+from .shared.drr.geometry import Detector
+from .subject import Subject
+from .views import View
+
+
+class RegistrationInferer(Inferer):
+    """Registers the views of a case, in the metadata of its image, to the CT; see `register.register`.
+
+    Args:
+        subject: the patient.
+        space: where the first camera may stand.
+        trained: detector with which the network was trained.
+        schedule: how it is run.
+        limits: of the confidence.
+        multistart: whether the whole space may be searched.
+        start: camera pose (4, 4) to begin at.
+        backend: of the renderer.
+        use_network: False for a search without the network.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        space: PoseSpace,
+        trained: Detector,
+        schedule: Schedule | None = None,
+        limits: Limits | None = None,
+        multistart: bool = True,
+        start: Tensor | None = None,
+        backend: str | None = None,
+        use_network: bool = True,
+    ) -> None:
+        super().__init__()
+        self.subject, self.space, self.trained = subject, space, trained
+        self.schedule, self.limits, self.multistart = schedule or Schedule(), limits or Limits(), multistart
+        self.start, self.backend, self.use_network = start, backend, use_network
+
+    def __call__(  # type: ignore[override]
+        self, inputs: MetaTensor, network: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
+    ) -> Registration:
+        views: list[View] = inputs.meta["views"]
+        return register(
+            self.subject,
+            [view.to(self.subject.attenuation.device) for view in views],
+            self.space,
+            network if self.use_network else None,
+            self.trained,
+            self.schedule,
+            self.limits,
+            self.multistart,
+            self.start,
+            backend=self.backend,
+        )

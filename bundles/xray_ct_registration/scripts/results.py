@@ -1,0 +1,135 @@
+"""What a registration writes: pose, parameters, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from monai.data import MetaTensor
+from monai.transforms import Transform
+from torch import Tensor
+
+from .pose_file import pose_document
+from .register import Registration
+from .shared.cases import atomic_path
+from .shared.plots import save_figure
+from .simulate import write_json, write_png
+from .subject import Subject, render_subject
+from .views import View, view_poses
+
+MAX_PICTURE = 1024  # longer side of the pictures
+
+
+def unit_range(image: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Image (rows, columns) stretched to [0, 1] between its 0.5th and 99.5th percentile (inside the mask)."""
+    values = image if mask is None or not bool((mask > 0).any()) else image[mask > 0]
+    low, high = torch.quantile(values.float(), torch.tensor([0.005, 0.995], device=image.device))
+    return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1).cpu()
+
+
+def overlay(measured: Tensor, rendered: Tensor, title: str) -> Figure:
+    """X-ray, rendering, and both in red and cyan (grey where they agree); images (rows, columns) in [0, 1]."""
+    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    colour = torch.stack([measured, rendered, rendered], dim=-1)
+    for axes, (name, image) in zip(
+        figure.subplots(1, 3),
+        {"X-ray": measured, "rendering at the found pose": rendered, "X-ray red, rendering cyan": colour}.items(),
+        strict=True,
+    ):
+        axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+        axes.set_title(name, fontsize=10)
+        axes.set_axis_off()
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+class SaveRegistration(Transform):
+    """Writes the result of a case into ``<output_dir>/<case>/`` and, beside it, ``<case>_pose.json``.
+
+    In the folder: ``parameters.pt`` (tensors only), ``gt.png`` (the X-ray), ``init_image.png`` and ``final_img.png``
+    (renderings at the first and the last pose), ``preview.png``; of further views the same with ``_view1`` and so on.
+    ``pred`` becomes the final rendering, (1, columns, rows) on the grid of the X-ray.
+
+    Args:
+        subject: the patient.
+        output_dir: folder.
+        backend: of the renderer.
+    """
+
+    def __init__(self, subject: Subject, output_dir: str, backend: str | None = None) -> None:
+        self.subject, self.output_dir, self.backend = subject, Path(output_dir), backend
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result: Registration = data["pred"]
+        image: MetaTensor = data["image"]
+        views: list[View] = image.meta["views"]
+        case = str(data.get("case", "case"))
+        folder = self.output_dir / case
+        finals = [pose for pose in view_poses(result.camera_to_world[None], views)]
+        firsts = [pose for pose in view_poses(result.initial_camera_to_world[None], views)]
+        pictures = []
+        for number, (view, first, final) in enumerate(zip(views, firsts, finals, strict=True)):
+            suffix = f"_view{number}" if number else ""
+            shown = view.reduced(max(1.0, max(view.image.shape[-2:]) / MAX_PICTURE))
+            mask = shown.mask[0, 0]
+            images = [shown.image[0, 0]]
+            for pose in (first, final):
+                images.append(render_subject(self.subject, pose, shown.detector, self.backend)[0, 0])
+            measured, initial, rendered = (unit_range(one.cpu(), mask.cpu()) for one in images)
+            for name, picture in (("gt", measured), ("init_image", initial), ("final_img", rendered)):
+                write_png(picture, folder / f"{name}{suffix}.png")
+            save_figure(overlay(measured, rendered, self.title(case, result)), folder / f"preview{suffix}.png")
+            pictures.append(rendered)
+        with atomic_path(folder / "parameters.pt") as path:
+            torch.save(parameter_file(result, views, self.subject), path)
+        more = {
+            "similarity": result.similarity,
+            "start": result.start,
+            "seconds": round(result.seconds, 2),
+            "confidence": result.confidence.document(),
+            "warnings": result.confidence.reasons,
+            "ct": self.subject.path,
+            "initial_camera_to_world": result.initial_camera_to_world.tolist(),
+        }
+        if len(views) > 1:
+            more["views"] = [
+                pose_document(Path(path).name.split(".")[0], pose[0], view.detector)
+                for path, pose, view in zip(image.meta["paths"], finals, views, strict=True)
+            ]
+        document = pose_document(case, result.camera_to_world, views[0].detector, **more)
+        write_json(document, self.output_dir / f"{case}_pose.json")
+        drawn = MetaTensor(pictures[0].mT[None].contiguous(), meta={"filename_or_obj": f"{case}.png"})
+        return {**data, "pred": drawn}
+
+    @staticmethod
+    def title(case: str, result: Registration) -> str:
+        verdict = "accepted" if result.confidence.accepted else "REJECTED: " + "; ".join(result.confidence.reasons)
+        return f"{case}: similarity {result.similarity:.3f}, {verdict}"
+
+
+def parameter_file(result: Registration, views: list[View], subject: Subject) -> dict[str, Tensor]:
+    """Content of ``parameters.pt``: tensors only, float64, lengths in mm, angles in rad."""
+    return {
+        "camera_to_world": result.camera_to_world,
+        "initial_camera_to_world": result.initial_camera_to_world,
+        "parameters": result.parameters,
+        "isocenter": subject.isocenter,
+        "intrinsics": torch.stack([view.detector.intrinsics() for view in views]),
+        "detector": torch.tensor(
+            [
+                [d.rows, d.columns, *d.pixel_mm, d.sdd, *d.offset_mm]
+                for d in (view.detector for view in views)
+            ],
+            dtype=torch.float64,
+        ),
+        "camera_to_first": torch.stack([view.camera_to_first for view in views]),
+        "trajectory": torch.stack(result.trajectory.parameters),
+        "trajectory_similarity": torch.tensor(result.trajectory.similarity, dtype=torch.float64),
+        "trajectory_factor": torch.tensor(result.trajectory.factor, dtype=torch.float64),
+        "trajectory_poses": result.trajectory_poses,
+        "similarity": torch.tensor(result.similarity, dtype=torch.float64),
+        "accepted": torch.tensor(result.confidence.accepted),
+    }
