@@ -23,19 +23,25 @@ find_python() {
 }
 
 make_env() {
-    local dir="$1" stamp python wanted args=() file
+    local dir="$1" stamp python file known args=()
     shift
     stamp="$dir/.requirements.sha256"
-    wanted="$(cat "$@" | sha256sum)"
-    if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || ! "$dir/bin/python" -c '' 2>/dev/null; then
-        python="$(find_python)" || return 1
-        if [ "${CI:-}" = true ] || ! "$dir/bin/python" -c '' 2>/dev/null; then
-            "$python" -m venv --clear "$dir" || return 1
+    known=true
+    for file in "$@"; do
+        args+=(-r "$file")
+        grep -qxF "$(sha256sum <"$file")" "$stamp" 2>/dev/null || known=false
+    done
+    if ! $known || ! "$dir/bin/python" -c '' 2>/dev/null; then
+        if ! grep -qxF "$(sha256sum <"$1")" "$stamp" 2>/dev/null; then
+            if [ "${CI:-}" = true ] || ! "$dir/bin/python" -c '' 2>/dev/null; then
+                python="$(find_python)" || return 1
+                "$python" -m venv --clear "$dir" || return 1
+            fi
+            rm -f "$stamp"
         fi
-        for file in "$@"; do args+=(-r "$file"); done
         echo "installing into $dir"
         "$dir/bin/python" -m pip install -qq --disable-pip-version-check "${args[@]}" || return 1
-        echo "$wanted" >"$stamp"
+        for file in "$@"; do sha256sum <"$file" >>"$stamp"; done
     fi
     export PATH="$dir/bin:$PATH" VIRTUAL_ENV="$dir"
 }

@@ -38,7 +38,7 @@ def draw_curves(history: Mapping[str, Sequence[Sequence[float]]], panels: Mappin
     """
     shown = {title: [name for name in names if history.get(name)] for title, names in panels.items()}
     shown = {title: names for title, names in shown.items() if names}
-    columns = min(3, max(1, len(shown)))
+    columns = min(3, max(1, math.ceil(math.sqrt(len(shown)))))
     rows = math.ceil(max(1, len(shown)) / columns)
     figure = Figure(figsize=(4.6 * columns, 3.4 * rows), layout="constrained")
     for index, (title, names) in enumerate(shown.items()):

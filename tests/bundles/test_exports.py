@@ -115,8 +115,8 @@ def assert_close(result: Any, reference: Any) -> None:
 
 def test_inference_from_torchscript(bundle: Bundle, data: Data, torchscript: Path, work: Path) -> None:
     """With its defaults, inference gives the same results from models/model.pt and from its TorchScript file."""
-    for name, options in (("eager", {}), ("script", {"ckpt_path": torchscript})):
-        options = {**data.inference, **options, "amp": False, "output_dir": work / name}
+    for name, weights in (("eager", bundle.path / "models" / "model.pt"), ("script", torchscript)):
+        options = {**data.inference, "ckpt_path": weights, "amp": False, "output_dir": work / name}
         run_bundle(bundle.path, "inference", options)
         check_results(bundle.spec, work / name, data.cases)
     for path in (work / "eager").glob("*.json"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from shared.hand_anatomy import WRIST, WRIST_MM
 from shared.phantoms.hand import write_hand_dataset
@@ -143,3 +145,27 @@ def test_the_truth_of_phantoms_is_met(tmp_path: Path) -> None:
             mm_per_pixel = WRIST_MM / np.linalg.norm(truth[WRIST[0]] - truth[WRIST[1]])
             errors_mm = np.linalg.norm(points - truth, axis=1) * mm_per_pixel
             assert errors_mm.mean() < 1.0 and errors_mm.max() < 6.0, (row["image"], errors_mm.round(1))
+
+
+def test_other_pictures_are_refused_and_hands_beside_them_kept(tmp_path: Path) -> None:
+    """Smooth noise, text-like bars and, where there is one, a chest radiograph, beside one hand."""
+    (tmp_path / "input").mkdir()
+    write_hand_dataset(tmp_path / "input", 1, seed=3)
+    noise = gaussian_filter(np.random.default_rng(0).random((400, 300)), 8)
+    Image.fromarray(((noise - noise.min()) / np.ptp(noise) * 255).astype(np.uint8)).save(
+        tmp_path / "input" / "noise.png"
+    )
+    bars = np.kron(np.random.default_rng(1).integers(0, 2, (20, 15)), np.ones((20, 20)))
+    Image.fromarray((bars * 255).astype(np.uint8)).save(tmp_path / "input" / "bars.png")
+    others = {"noise", "bars"}
+    if "BUNDLES_DATA" in os.environ:
+        shutil.copy(Path(os.environ["BUNDLES_DATA"]) / "xray" / "chest_pa.png", tmp_path / "input" / "chest.png")
+        others.add("chest")
+    options = ["--dataset_dir", str(tmp_path / "input"), "--output_dir", str(tmp_path / "output")]
+    done = run(
+        [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json", *options], BUNDLE
+    )
+    assert done.returncode == 1
+    for name in others:
+        assert f"{name}.png: shows no hand" in done.stdout
+    assert {p.name.split("_")[0] for p in (tmp_path / "output").iterdir()} == {"hand"}

@@ -33,7 +33,9 @@ def chosen_frames(poses: Tensor, similarity: Tensor, frames: int) -> list[int]:
     way = torch.cat([torch.zeros(1).double(), (poses[1:, :3] - poses[:-1, :3]).flatten(1).norm(dim=1).cumsum(0)])
     time = torch.linspace(0, 1, len(poses)).double()
     progress = 0.5 * time + 0.5 * way / way[-1].clamp(min=1e-9)
-    return sorted({int(torch.searchsorted(progress, t).clamp(max=len(poses) - 1)) for t in torch.linspace(0, 1, frames)})
+    return sorted(
+        {int(torch.searchsorted(progress, t).clamp(max=len(poses) - 1)) for t in torch.linspace(0, 1, frames)}
+    )
 
 
 def frame(measured: Tensor, rendered: Tensor, text: str, side: int) -> Image.Image:
@@ -91,8 +93,6 @@ def animate_results(
         times = [round(1000 / fps)] * len(pictures)
         times[-1] *= HOLD
         with atomic_path(target) as temporary:
-            pictures[0].save(
-                temporary, format="GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0
-            )
+            pictures[0].save(temporary, format="GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0)
         written.append(target)
     return written

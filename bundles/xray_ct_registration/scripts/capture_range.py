@@ -26,7 +26,9 @@ from .subject import Subject
 SUCCESS_MM = 2.0
 
 
-def offset_start(subject: Subject, space: PoseSpace, true: Tensor, offset_mm: float, generator: torch.Generator) -> Tensor:
+def offset_start(
+    subject: Subject, space: PoseSpace, true: Tensor, offset_mm: float, generator: torch.Generator
+) -> Tensor:
     """Parameters (6,) of a pose whose mTRE from ``true`` (4, 4) is ``offset_mm``, in a random direction.
 
     Angles and shifts take part alike: 1 degree counts as 3 mm, and the depth is free to err three times as much.

@@ -1,9 +1,9 @@
-"""Figures and numbers of finished registrations: how the renderings compare with the X-rays, and the poses with truth."""
+"""Finished registrations in figures and numbers: renderings against X-rays, and poses against the truth."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ def read_gray(path: Path) -> Tensor:
         with Image.open(path) as picture:
             values = np.asarray(picture.convert("I") if picture.mode.startswith("I") else picture.convert("L"))
     except OSError as error:
-        raise CaseError(path, "no such picture, or damaged", "give the folder that inference.json has written") from error
+        raise CaseError(
+            path, "no such picture, or damaged", "give the folder that inference.json has written"
+        ) from error
     scale = 65535.0 if values.max() > 255 else 255.0
     return torch.from_numpy(values.astype(np.float32) / scale)[None, None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
@@ -13,8 +14,16 @@ from .confidence import Limits
 from .pose_space import PoseSpace
 from .register import Registration, Schedule, register
 from .shared.drr.geometry import Detector
+from .shared.weights import load_network
 from .subject import Subject
 from .views import View
+
+
+def load_regressor(
+    network: torch.nn.Module, ckpt_path: str, device: torch.device, use_network: bool = True
+) -> torch.nn.Module:
+    """The pose regressor with its weights; as it is where it will not be asked."""
+    return load_network(network, ckpt_path, device) if use_network else network.eval()
 
 
 class RegistrationInferer(Inferer):

@@ -78,7 +78,10 @@ def search(
         math.ceil(space.range_mm[0] * magnified / detector.pixel_mm[0]),
     )
     wide = Detector(
-        detector.rows + 2 * margin[0], detector.columns + 2 * margin[1], detector.pixel_mm, detector.sdd,
+        detector.rows + 2 * margin[0],
+        detector.columns + 2 * margin[1],
+        detector.pixel_mm,
+        detector.sdd,
         detector.offset_mm,
     )
     found, scores = [], []

@@ -15,7 +15,6 @@ from .network_io import decode, network_input
 from .pose_space import PoseSpace
 from .refine import Trajectory, climb, polish
 from .shared.drr.geometry import Detector
-from .similarity import pose_agreement
 from .subject import Subject
 from .views import View
 

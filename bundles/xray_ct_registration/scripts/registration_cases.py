@@ -18,7 +18,7 @@ from .shared.drr.geometry import Detector
 from .views import make_view
 from .xray_input import Absorbing, read_xray
 
-ADVICE = "give [{\"image\": file, \"camera_to_first\": 4x4 matrix}, ...] under \"views\""
+ADVICE = 'give [{"image": file, "camera_to_first": 4x4 matrix}, ...] under "views"'
 SIDE_CAR = "_geometry.json"
 
 

@@ -119,10 +119,7 @@ def parameter_file(result: Registration, views: list[View], subject: Subject) ->
         "isocenter": subject.isocenter,
         "intrinsics": torch.stack([view.detector.intrinsics() for view in views]),
         "detector": torch.tensor(
-            [
-                [d.rows, d.columns, *d.pixel_mm, d.sdd, *d.offset_mm]
-                for d in (view.detector for view in views)
-            ],
+            [[d.rows, d.columns, *d.pixel_mm, d.sdd, *d.offset_mm] for d in (view.detector for view in views)],
             dtype=torch.float64,
         ),
         "camera_to_first": torch.stack([view.camera_to_first for view in views]),

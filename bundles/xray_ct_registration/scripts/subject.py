@@ -1,4 +1,4 @@
-"""The CT of a patient as the registration sees it: attenuation on a grid, coarser copies of it, points to measure by."""
+"""The CT of a patient as the registration sees it: attenuation on a grid, coarser copies, points to measure by."""
 
 from __future__ import annotations
 
@@ -140,9 +140,7 @@ def reaching_detector(detector: Detector, distance_mm: float) -> Detector:
     )
 
 
-def render_subject(
-    subject: Subject, camera_to_world: Tensor, detector: Detector, backend: str | None = None
-) -> Tensor:
+def render_subject(subject: Subject, camera_to_world: Tensor, detector: Detector, backend: str | None = None) -> Tensor:
     """Attenuation integrals (B, 1, rows, columns) of a subject, all of it, whatever the detector's distance."""
     pose = as_batch(camera_to_world)
     with torch.no_grad():

@@ -78,7 +78,11 @@ def draw_scene(meshes: list[Mesh], pose: Tensor, detector: Detector, image: Tens
     u, v = np.meshgrid(np.linspace(0, 1, columns + 1), np.linspace(0, 1, rows + 1))
     plane = corners[0] + u[..., None] * (corners[1] - corners[0]) + v[..., None] * (corners[3] - corners[0])
     axes.plot_surface(
-        *np.moveaxis(plane, -1, 0), facecolors=np.repeat(small[..., None], 3, axis=-1), rstride=1, cstride=1, shade=False
+        *np.moveaxis(plane, -1, 0),
+        facecolors=np.repeat(small[..., None], 3, axis=-1),
+        rstride=1,
+        cstride=1,
+        shade=False,
     )
     for mesh in meshes:
         corners_of = mesh.vertices[mesh.triangles]
