@@ -22,14 +22,14 @@ def test_a_bright_voxel_appears_where_it_projects(backend: str) -> None:
     volume = torch.zeros(1, 12, 13, 11, dtype=F64)
     volume[0, 4, 7, 6] = 1.0
     world = (affine @ torch.tensor([4.0, 7.0, 6.0, 1.0], dtype=F64))[None, :3]
-    detector = Detector(60, 70, (3.9, 4.1), 1020.0, (5.0, -4.0))
+    detector = Detector(110, 130, (2.1, 1.9), 1020.0, (5.0, -4.0))
     poses = random_poses(4, 3)
     images = render(volume, poses, detector, affine, backend)[:, 0]
     rows, columns = (torch.arange(n, dtype=F64) for n in (detector.rows, detector.columns))
     total = images.sum((1, 2))
     assert (total > 0.1).all()
     found = torch.stack([(images.sum(1) * columns).sum(1), (images.sum(2) * rows).sum(1)], dim=-1) / total[:, None]
-    assert torch.allclose(found, project_points(world, poses, detector)[:, 0], atol=0.1)
+    assert torch.allclose(found, project_points(world, poses, detector)[:, 0], atol=0.3)
 
 
 def test_backends_agree(phantom: tuple[Tensor, Tensor], detector: Detector) -> None:

@@ -158,7 +158,7 @@ def test_scoliosis_bends_sideways() -> None:
     def bend(anomalies: set[str]) -> float:
         values = []
         for seed in range(4):
-            centres = make_torso(seed, (8.0,) * 3, ("T3", "L5"), anomalies, field_of_view="body").body_centres
+            centres = make_torso(seed, COARSE, ("T3", "L5"), anomalies, field_of_view="body").body_centres
             x, z = (np.array([centre[axis] for centre in centres.values()]) for axis in (0, 2))
             values.append(np.ptp(x - np.polyval(np.polyfit(z, x, 1), z)))
         return float(np.mean(values))

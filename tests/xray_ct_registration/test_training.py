@@ -57,7 +57,7 @@ def test_loss_is_least_at_the_truth() -> None:
     wrong = (truth + 0.02).requires_grad_(True)
     away = loss(wrong, targets)
     away.backward()
-    assert at_truth < 0.2 < float(away) - at_truth  # constant patches count as unlike
+    assert at_truth < 0.2 < float(away.detach()) - at_truth  # constant patches count as unlike
     assert float(wrong.grad.abs().max()) > 0
 
 

@@ -21,7 +21,26 @@ from .shared.plots import draw_curves, save_figure
 
 EXPERIMENT = "linear_decay"
 RUNS = {"constant": False, "linear decay": True}
-PANELS = {"train_loss": "loss", "pe_mm": "point error in mm", "ipe_px256": "IPE in px at 256"}
+PANELS = {
+    "train_loss": "loss",
+    "pe_mm": "point error in mm",
+    "ipe_px256": "IPE in px at 256",
+    "outliers_10px256": "outliers beyond 10 px at 256",
+}
+
+
+def per_epoch(values: list[list[float]], epochs: int) -> list[list[float]]:
+    """Means of each epoch of a series that was logged at every iteration; other series as they are.
+
+    Args:
+        values: (step, value) pairs.
+        epochs: number of epochs of the training.
+    """
+    if len(values) <= epochs:
+        return values
+    steps = len(values) // epochs
+    means = [sum(value for _, value in values[i * steps : (i + 1) * steps]) / steps for i in range(epochs)]
+    return [[epoch + 1, mean] for epoch, mean in enumerate(means)]
 
 
 def read_curves(uri: str) -> dict[str, dict[str, list[list[float]]]]:
@@ -31,7 +50,10 @@ def read_curves(uri: str) -> dict[str, dict[str, list[list[float]]]]:
     curves = {}
     for run in client.search_runs([experiment.experiment_id] if experiment else []):
         history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-        curves[run.info.run_name] = {name: [[m.step, m.value] for m in points] for name, points in history.items()}
+        epochs = int(run.data.params["epochs"])
+        curves[run.info.run_name] = {
+            name: per_epoch([[m.step, m.value] for m in points], epochs) for name, points in history.items()
+        }
     return curves
 
 

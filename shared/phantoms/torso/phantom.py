@@ -40,7 +40,7 @@ REGIONS: dict[str, tuple[float, float]] = {
     "lumbar": (18.4, 28.2),
     "pelvis": (23.4, 33.5),
 }
-LARGEST_SUBVOXEL_MM = 3.2
+LARGEST_SUBVOXEL_MM = 4.2
 
 
 @dataclass
