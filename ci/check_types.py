@@ -1,5 +1,5 @@
-"""Type check of all code but the tests: once for what stands alone, then once for each bundle, whose package is named `scripts`
-like that of every other bundle."""
+"""Type check of all code but the tests: once for what stands alone, then once for each bundle, whose package is named
+`scripts` like that of every other bundle."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 #   make_env DIR REQUIREMENTS...
 #
 # An environment whose requirement files and Python are unchanged is used as it is. Where CI=true the commands use an
-# environment of their own, made anew whenever its requirements change, so that nothing left from earlier work hides a
+# environment of their own, made anew whenever requirements.txt changes, so that nothing left from earlier work hides a
 # missing requirement. PYTHON names the interpreter (3.11), VENV the folder.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -23,25 +23,25 @@ find_python() {
 }
 
 make_env() {
-    local dir="$1" stamp python file known args=()
+    local dir="$1" stamp python file args=() missing=()
     shift
     stamp="$dir/.requirements.sha256"
-    known=true
+    "$dir/bin/python" -c '' 2>/dev/null || rm -f "$stamp"
     for file in "$@"; do
         args+=(-r "$file")
-        grep -qxF "$(sha256sum <"$file")" "$stamp" 2>/dev/null || known=false
+        grep -qxF "$(sha256sum <"$file")" "$stamp" 2>/dev/null || missing+=("$file")
     done
-    if ! $known || ! "$dir/bin/python" -c '' 2>/dev/null; then
-        if ! grep -qxF "$(sha256sum <"$1")" "$stamp" 2>/dev/null; then
+    if [ ${#missing[@]} -gt 0 ]; then
+        if [ "${missing[0]}" = "$1" ]; then # another set of packages, not only one more on top
+            rm -f "$stamp"
             if [ "${CI:-}" = true ] || ! "$dir/bin/python" -c '' 2>/dev/null; then
                 python="$(find_python)" || return 1
                 "$python" -m venv --clear "$dir" || return 1
             fi
-            rm -f "$stamp"
         fi
         echo "installing into $dir"
         "$dir/bin/python" -m pip install -qq --disable-pip-version-check "${args[@]}" || return 1
-        for file in "$@"; do sha256sum <"$file" >>"$stamp"; done
+        for file in "${missing[@]}"; do sha256sum <"$file" >>"$stamp"; done
     fi
     export PATH="$dir/bin:$PATH" VIRTUAL_ENV="$dir"
 }

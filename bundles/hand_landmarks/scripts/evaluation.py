@@ -26,8 +26,8 @@ IPE_SIZE = 256
 class HandPointsd(MapTransform):
     """Add what is needed to compare a prediction (37, 3) with the reference of its case.
 
-    Adds ``points`` and ``reference`` (37, 2) in pixels of the file, ``mm_per_pixel`` (the wrist of the reference is 50 mm,
-    the convention of the published figures) and ``px256_per_pixel`` (the long edge of the file has 256 pixels).
+    Adds ``points`` and ``reference`` (37, 2) in pixels of the file, ``mm_per_pixel`` (the wrist of the reference is
+    50 mm, the convention of the published figures) and ``px256_per_pixel`` (the long edge of the file has 256 pixels).
 
     Args:
         keys: the prediction.

@@ -40,7 +40,7 @@ def slide(rendered: Tensor, view: View, margin: tuple[int, int]) -> tuple[Tensor
     """
     weight = view.mask[..., 1:-1, 1:-1]
     count = weight.sum()
-    total = 0
+    total = torch.zeros((), device=rendered.device)
     for template, image in zip(gradient_images(view.image), gradient_images(rendered), strict=True):
         centred = weight * (template - (weight * template).sum() / count)
         norm = (centred**2).sum()

@@ -47,8 +47,9 @@ def network_input(image: Tensor, mask: Tensor, detector: Detector, trained: Dete
         trained.pixel_mm[k] / trained.sdd * detector.sdd / detector.pixel_mm[k] for k in (1, 0)
     ]  # image pixels per pixel of the network
     size = [max(2, round(n / max(1.0, r))) for n, r in zip(image.shape[-2:], ratio, strict=True)]
-    resize = {"size": size, "mode": "bilinear", "antialias": True, "align_corners": False}
-    small, small_mask = F.interpolate(image, **resize), F.interpolate(mask, **resize)
+    small, small_mask = (
+        F.interpolate(one, size=size, mode="bilinear", antialias=True, align_corners=False) for one in (image, mask)
+    )
     reduced = detector.resized(*size)
     axes = []
     counts, targets = (trained.rows, trained.columns), (reduced.rows, reduced.columns)

@@ -92,7 +92,7 @@ class LoadViews(Transform):
     ) -> None:
         self.sdd, self.pixel_spacing, self.absorbing = sdd, pixel_spacing, absorbing
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Any, Any]) -> dict[Hashable, Any]:
         paths, poses = [str(data["image"])], [torch.eye(4, dtype=torch.float64)]
         if "views" in data:
             table = Path(str(data["views"]))

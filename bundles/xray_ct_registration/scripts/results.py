@@ -60,7 +60,7 @@ class SaveRegistration(Transform):
     """
 
     def __init__(self, subject: Subject, output_dir: str, backend: str | None = None) -> None:
-        self.subject, self.output_dir, self.backend = subject, Path(output_dir), backend
+        self.subject, self.output_dir, self.renderer = subject, Path(output_dir), backend
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result: Registration = data["pred"]
@@ -77,7 +77,7 @@ class SaveRegistration(Transform):
             mask = shown.mask[0, 0]
             images = [shown.image[0, 0]]
             for pose in (first, final):
-                images.append(render_subject(self.subject, pose, shown.detector, self.backend)[0, 0])
+                images.append(render_subject(self.subject, pose, shown.detector, self.renderer)[0, 0])
             measured, initial, rendered = (unit_range(one.cpu(), mask.cpu()) for one in images)
             for name, picture in (("gt", measured), ("init_image", initial), ("final_img", rendered)):
                 write_png(picture, folder / f"{name}{suffix}.png")
