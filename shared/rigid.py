@@ -154,8 +154,8 @@ def to_euler(matrix: np.ndarray, center: Sequence[float]) -> sitk.Euler3DTransfo
     transform = sitk.Euler3DTransform()
     transform.SetCenter([float(value) for value in center])
     transform.SetMatrix(inverse[:3, :3].ravel().tolist(), 1e-6)
-    center = np.asarray(center, dtype=float)
-    transform.SetTranslation((inverse[:3, :3] @ center + inverse[:3, 3] - center).tolist())
+    pivot = np.asarray(center, dtype=float)
+    transform.SetTranslation((inverse[:3, :3] @ pivot + inverse[:3, 3] - pivot).tolist())
     return transform
 
 
@@ -186,7 +186,7 @@ class Level:
         region: sitk.Image | None,
         spacing_mm: float,
         fill: float,
-        center: Sequence[float],
+        center: Sequence[float] | np.ndarray,
     ) -> Level:
         """Images resampled; the moving one with a rim of ``fill``.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,8 +101,8 @@ def render_results(
         if size is not None:
             detector = detector.resized(int(size[0]), int(size[1]))
         if pixel_spacing is not None:
-            pair = pixel_spacing if isinstance(pixel_spacing, (list, tuple)) else [pixel_spacing] * 2
-            detector = replace(detector, pixel_mm=(float(pair[1]), float(pair[0])))
+            row_mm, column_mm = np.broadcast_to(np.asarray(pixel_spacing, dtype=float), 2)
+            detector = replace(detector, pixel_mm=(float(column_mm), float(row_mm)))
         image = render_quality(subject, pose, detector, supersample, backend)
         written.append(Path(output_dir) / case_of(path) / "drr.png")
         write_png(unit_range(image), written[-1])
