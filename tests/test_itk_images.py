@@ -36,7 +36,9 @@ def oblique(seed: int = 0, angle: float = 30.0, dtype=np.int16) -> sitk.Image:
     image = sitk.GetImageFromArray(values)
     image.SetSpacing(SPACING)
     image.SetOrigin((12.0, -70.0, 33.0))
-    image.SetDirection(Rotation.from_rotvec(np.radians(angle) * np.array([0.6, 0.64, 0.48])).as_matrix().ravel().tolist())
+    image.SetDirection(
+        Rotation.from_rotvec(np.radians(angle) * np.array([0.6, 0.64, 0.48])).as_matrix().ravel().tolist()
+    )
     return image
 
 

@@ -21,7 +21,7 @@ OFFSET_X = 75.0  # of the femur from the midline
 
 @dataclass(frozen=True)
 class Hips:
-    """A CT, its labels (1 right femur, 2 left femur, 5 a nail in the right one) and the centres of the heads in LPS mm."""
+    """A CT, its labels (1 right femur, 2 left femur, 5 a nail in the right one); centres of the heads in LPS mm."""
 
     ct: sitk.Image
     mask: sitk.Image
@@ -110,7 +110,7 @@ def hips(
 
 
 def surface_points(region: np.ndarray, image: sitk.Image) -> np.ndarray:
-    """Voxel centres (N, 3) in LPS mm of the surface of a region (Z, Y, X), where it does not meet the edge of the image."""
+    """Voxel centres (N, 3) in LPS mm of the surface of a region (Z, Y, X) off the edge of the image."""
     surface = region & ~ndimage.binary_erosion(region, border_value=1)
     index = np.argwhere(surface)[:, ::-1]
     direction = np.reshape(image.GetDirection(), (3, 3))
