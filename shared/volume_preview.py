@@ -97,9 +97,9 @@ def three_planes(
         index = volume.shape[through] // 2
         if marks is not None and marks.any():
             index = int(np.count_nonzero(marks, axis=(right, down)).argmax())
-        outlined, others = (None if item is None else plane(item, name, index) for item in (marks, comparison))
+        outlined, white = (None if item is None else plane(item, name, index) for item in (marks, comparison))
         grey = to_grey(plane(volume, name, index), window)
-        panel = draw_plane(grey, outlined, others, (extent[right], extent[down]), scale)
+        panel = draw_plane(grey, outlined, white, (extent[right], extent[down]), scale)
         draw = ImageDraw.Draw(panel)
         middle = (panel.width // 2 - 3, panel.height // 2 - 6)
         left, end, top, bottom = ENDS[name]

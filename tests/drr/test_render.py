@@ -22,8 +22,8 @@ def test_a_bright_voxel_appears_where_it_projects(backend: str) -> None:
     volume = torch.zeros(1, 12, 13, 11, dtype=F64)
     volume[0, 4, 7, 6] = 1.0
     world = (affine @ torch.tensor([4.0, 7.0, 6.0, 1.0], dtype=F64))[None, :3]
-    detector = Detector(110, 130, (2.1, 1.9), 1020.0, (5.0, -4.0))
-    poses = random_poses(4, 3)
+    detector = Detector(64, 70, (3.7, 3.6), 1020.0, (5.0, -4.0))
+    poses = random_poses(4, 2)
     images = render(volume, poses, detector, affine, backend)[:, 0]
     rows, columns = (torch.arange(n, dtype=F64) for n in (detector.rows, detector.columns))
     total = images.sum((1, 2))
