@@ -9,6 +9,8 @@ import torch
 from monai.inferers import SimpleInferer
 from torch import Tensor
 
+from .settings import flag
+
 
 class AutocastInferer(SimpleInferer):
     """One forward pass, in bfloat16 where the operations allow it.
@@ -23,7 +25,7 @@ class AutocastInferer(SimpleInferer):
 
     def __init__(self, amp: bool = True) -> None:
         super().__init__()
-        self.amp = amp
+        self.amp = flag("amp", amp)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp):

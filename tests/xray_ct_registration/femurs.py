@@ -63,7 +63,7 @@ def hips(
         seed: of the noise.
         size: of the femurs, 1 for 23 mm heads.
         turn_deg: rotation of the patient about x, y, z.
-        shift_mm: of the patient.
+        shift_mm: of the patient and the field of view.
         spacing: of the voxels.
         oblique_deg: rotation of the grid against the axes of LPS.
         islands: whether the labels have stray components.
@@ -77,9 +77,9 @@ def hips(
     ct = sitk.Image(count.tolist(), sitk.sitkInt16)
     ct.SetSpacing(spacing)
     ct.SetDirection(direction.ravel().tolist())
-    ct.SetOrigin((direction @ low).tolist())
+    ct.SetOrigin((direction @ low + shift_mm).tolist())
     index = np.stack(np.meshgrid(*(np.arange(n) for n in count), indexing="ij"), axis=-1)
-    world = (index * spacing) @ direction.T + direction @ low
+    world = (index * spacing) @ direction.T + direction @ low + shift_mm
     rotation = Rotation.from_euler("xyz", turn_deg, degrees=True).as_matrix()
     patient = (world - shift_mm) @ rotation  # the inverse rotation of each point
     hu = np.where(np.hypot(patient[..., 0] / 1.9, patient[..., 1]) < 72, 40.0, -1000.0)

@@ -12,6 +12,7 @@ from .alignment import overview_matrix, upright_matrix
 from .shared.deform import Deformation, sample
 from .shared.heatmaps import decode_heatmaps
 from .shared.points import transform_points
+from .shared.settings import flag
 
 
 class HandLandmarkInferer(Inferer):
@@ -43,7 +44,7 @@ class HandLandmarkInferer(Inferer):
     ) -> None:
         super().__init__()
         self.size, self.stride, self.passes, self.views = tuple(size), stride, passes, views
-        self.amp, self.accept = amp, accept
+        self.amp, self.accept = flag("amp", amp), accept
 
     def __call__(self, inputs: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
         canvases = torch.as_tensor(inputs).as_subclass(torch.Tensor).float()

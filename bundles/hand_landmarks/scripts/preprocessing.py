@@ -22,6 +22,7 @@ from skimage.filters import gaussian, threshold_otsu
 
 from .shared.cases import CaseError
 from .shared.points import transform_points
+from .shared.settings import flag
 
 REFERENCE_FILE = Path(__file__).with_name("hand_reference.json")
 
@@ -201,7 +202,8 @@ class StandardizeHandd(MapTransform):
         match: bool = True,
     ) -> None:
         super().__init__(keys)
-        self.canvas, self.points_key, self.invert, self.match = tuple(canvas), points_key, invert, match
+        self.canvas, self.points_key, self.match = tuple(canvas), points_key, match
+        self.invert = None if invert is None else flag("invert", invert)
         self.reference = reference_quantiles()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

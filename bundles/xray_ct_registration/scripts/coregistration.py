@@ -34,7 +34,8 @@ class Quality:
         ncc: correlation of their HU, around the labels where both have some.
         overlap: fraction of the compared region of the reference that the CT covers.
         dice: of the labelled anatomy; None without labels.
-        surface_p95_mm: 95th percentile of the distances between the surfaces of the anatomy, both ways.
+        surface_p95_mm: 95th percentile of the distances between the surfaces of the anatomy, both ways; None without
+            labels or where they do not meet.
         uncovered_mm: how far the reference's labelled anatomy reaches beyond the CT; nothing confirms that part.
     """
 
@@ -112,15 +113,24 @@ def inside_image(image: sitk.Image, grid: sitk.Image, matrix: np.ndarray) -> np.
     return np.all((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5), axis=-1).T
 
 
-def surface_distances(first: np.ndarray, second: np.ndarray, compared: np.ndarray, spacing_mm: float) -> np.ndarray:
-    """Distances in mm between the surfaces of two regions, both ways, of the surface voxels inside ``compared``."""
+def surface_p95(first: np.ndarray, second: np.ndarray, compared: np.ndarray, spacing_mm: float) -> float | None:
+    """95th percentile in mm of the distances between the surfaces of two regions, both ways.
+
+    Args:
+        first, second: (Z, Y, X) bool.
+        compared: where surface voxels count.
+        spacing_mm: of the voxels.
+
+    Returns:
+        None where one of the regions has no surface there.
+    """
     distances = []
     surfaces = [region & ~ndimage.binary_erosion(region) for region in (first, second)]
     for here, there in (surfaces, surfaces[::-1]):
-        if not (here & compared).any() or not there.any():
-            return np.array([np.inf])
+        if not (here & compared).any():
+            return None
         distances.append(ndimage.distance_transform_edt(~there, sampling=spacing_mm)[here & compared])
-    return np.concatenate(distances)
+    return float(np.percentile(np.concatenate(distances), 95))
 
 
 def measure_quality(
@@ -151,7 +161,7 @@ def measure_quality(
     dice = float(2 * (first & second & inside).sum() / max(1, (first & inside).sum() + (second & inside).sum()))
     # A cut through a bone is no surface: stay away from the edges of both images.
     compared = ndimage.binary_erosion(inside, iterations=2)
-    p95 = float(np.percentile(surface_distances(first & inside, second & inside, compared, QUALITY_SPACING_MM), 95))
+    p95 = surface_p95(first & inside, second & inside, compared, QUALITY_SPACING_MM)
     uncovered = 0.0
     if (first & ~inside).any():
         uncovered = float(ndimage.distance_transform_edt(~inside, sampling=QUALITY_SPACING_MM)[first & ~inside].max())

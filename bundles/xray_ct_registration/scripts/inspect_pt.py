@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from .shared.cases import CaseError, one_line
 
 LONGEST_VALUE = 60
+STARTS = (b"PK", b"\x80")  # of a zip archive, and of a pickle as older versions wrote it
 
 
 def flatten(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -63,8 +65,13 @@ def load_safely(path: str | os.PathLike) -> Any:
     """
     if not Path(path).is_file():
         raise CaseError(path, "no such file", "give a .pt or .pth file")
+    advice = "save a state dict or a dictionary of tensors"
+    with open(path, "rb") as file:
+        if not file.read(2).startswith(STARTS):
+            raise CaseError(path, "is no PyTorch file", advice)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling foreign bytes raises errors of any kind
         # PyTorch's own message is a page of advice on how to run the code after all.
         if "TorchScript" in str(error):
@@ -72,8 +79,8 @@ def load_safely(path: str | os.PathLike) -> Any:
         elif "Unsupported global" in str(error) or "WeightsUnpickler" in str(error):
             reason = "holds objects other than tensors and plain values, which could run code"
         else:
-            reason = f"is no PyTorch file or is cut off ({type(error).__name__})"
-        raise CaseError(path, reason, "save a state dict or a dictionary of tensors") from error
+            reason = f"is cut off or damaged ({type(error).__name__})"
+        raise CaseError(path, reason, advice) from error
 
 
 def inspect_pt(path: str) -> str:

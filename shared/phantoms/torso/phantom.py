@@ -206,9 +206,9 @@ def _paint_patient(
     vertebrae = random_vertebrae(spine, fractured, bone_rng)
     contrast = float(choice.uniform(80, 330)) if choice.uniform() < 0.6 else 0.0
     bone = Bone(
-        cortex=float(np.clip(choice.normal(620, 120), 350, 900)),
+        cortex=float(np.clip(choice.normal(570, 120), 330, 850)),
         marrow=float(choice.uniform(45, 240)),
-        cortex_mm=float(choice.uniform(0.8, 1.4)),
+        cortex_mm=float(choice.uniform(0.7, 1.25)),
         rough=float(choice.uniform(20, 60)),
     )
     arms = str(choice.choice(["up", "down"], p=[0.75, 0.25]))

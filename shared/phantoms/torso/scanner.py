@@ -30,7 +30,7 @@ def random_scanner(spacing: Array, rng: np.random.Generator) -> Scanner:
     """Draw a scanner; noise falls with voxel size."""
     coarse = float(np.prod(spacing)) ** (1 / 6)
     return Scanner(
-        blur_mm=float(rng.uniform(0.55, 1.0)),
+        blur_mm=float(rng.uniform(0.6, 1.1)),
         noise_hu=float(np.clip(rng.lognormal(np.log(20.0 / coarse), 0.45), 4.0, 60.0)),
         grain_mm=float(rng.uniform(0.5, 1.1)),
         table=bool(rng.uniform() < 0.85),

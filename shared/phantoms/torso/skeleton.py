@@ -107,7 +107,7 @@ def paint_vertebra(canvas: Canvas, vertebra: Vertebra, bone: Bone, rng: np.rando
         cortex = 1.4
     else:
         distance = vertebra_distance(x, y, z, s, vertebra.front, vertebra.back)
-        cortex = 1.0 + 0.9 * (y < -s.body_y)
+        cortex = 1.0 + 0.6 * (y < -s.body_y)
     own = Bone(bone.cortex, bone.marrow, cortex * bone.cortex_mm, bone.rough)
     canvas.fill_bone(box, distance, own, "vertebra", label)
 

@@ -164,9 +164,10 @@ def abdominal_wall(slab: Slab, profile: Profile) -> Array:
     below_ribs = slab.skin + profile.fat + 16.0
     ease = np.clip((height_of(spine, 21.5) - slab.z) / 40.0, 0.0, 1.0)  # from the ribs to the flanks
     wall = (1.0 - ease) * wall + ease * below_ribs
-    cx, _ = profile.centre(slab.z[0, 0].astype(float))
+    cx, cy = (v[None, None, :] for v in profile.centre(slab.z[0, 0].astype(float)))
     pelvic = np.clip((height_of(spine, 24.5) - slab.z) / 110.0, 0.0, 1.0)
-    return np.maximum(wall, np.abs(slab.box.x - cx) - (135.0 - 80.0 * pelvic))
+    basin = ellipse(slab.box.x - cx, slab.box.y - cy, (0.0, 45.0), (135.0 - 78.0 * pelvic, 220.0 - 150.0 * pelvic))
+    return np.maximum(wall, basin)
 
 
 def paint_cavities(slab: Slab, profile: Profile, build: Build) -> None:
