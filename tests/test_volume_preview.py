@@ -37,7 +37,7 @@ def test_labels_are_outlined_in_their_colour_and_others_in_white():
     labels = sitk.Image(30, 30, 30, sitk.sitkUInt8)
     labels[5:15, 5:15, 5:15] = 3
     others = sitk.Image(30, 30, 30, sitk.sitkUInt8)
-    others[8:20, 8:20, 8:20] = 1
+    others[3:20, 3:20, 3:20] = 1
     colours = {colour for _, colour in three_planes(image, labels, others).getcolors(1 << 24)}
     assert {label_colour(3), (255, 255, 255)} <= colours
     alone = {colour for _, colour in three_planes(image, None, others).getcolors(1 << 24)}

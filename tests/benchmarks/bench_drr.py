@@ -11,7 +11,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ NAMES = [
 ]
 SIZE, DISTANCE, SAMPLES = 256, 850.0, 500
 DETECTOR = Detector(256, 256, (1.06, 1.06), 1020.0)
-# mainly along y, x and z; ZXY angles in degrees
+# rays mainly along y, x and z; ZXY angles in degrees
 VIEWS = [(20.0, 15.0, 25.0), (75.0, 10.0, 15.0), (10.0, 70.0, 10.0)]
 NANODRR, RTK = "nanodrr==0.1.7", "itk-rtk==2.7.0.post1"
 
@@ -53,36 +53,43 @@ def make_volume() -> tuple[Tensor, Tensor]:
     return volume, affine
 
 
-def poses() -> Iterator[tuple[Tensor, Tensor]]:
+View = tuple[Tensor, Tensor]
+Step = Callable[[View], None]
+
+
+def views() -> list[View]:
     """Angles [rad] and translation [mm], (1, 3) each, of the measured views."""
-    for view in VIEWS:
-        yield torch.tensor([view]).deg2rad(), torch.tensor([[0.0, DISTANCE, 0.0]])
+    return [(torch.tensor([view]).deg2rad(), torch.tensor([[0.0, DISTANCE, 0.0]])) for view in VIEWS]
 
 
-def gradient_step(image_of: Callable[[Tensor], Tensor], device: str = "cpu") -> None:
-    """Forward and backward for angles and translation of every view."""
-    for view in poses():
+def gradient_step(image_of: Callable[[Tensor], Tensor], device: str = "cpu") -> Step:
+    """Forward and backward for angles and translation of a view."""
+
+    def step(view: View) -> None:
         angles, translation = (value.to(device).requires_grad_() for value in view)
         image_of(euler_to_pose(angles, translation)).square().mean().backward()
-    if device == "cuda":
-        torch.cuda.synchronize()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
 
 
-def shortest(*sides: tuple[Callable[[], Any], int], rounds: int) -> list[float]:
-    """Shortest time [ms] per view of each (function, calls per round), the sides taking turns."""
-    best = [math.inf] * len(sides)
-    for function, _ in sides:
-        function()  # compilation and caches
+def shortest(*sides: tuple[Step, int], rounds: int) -> list[float]:
+    """Mean over the views of the shortest time [ms] of each (step, calls per round), the sides taking turns."""
+    best = np.full((len(sides), len(VIEWS)), math.inf)
+    for step, _ in sides:
+        step(views()[0])  # compilation and caches
     for _ in range(rounds):
-        for index, (function, calls) in enumerate(sides):
-            for _ in range(calls):
-                start = time.perf_counter()
-                function()
-                best[index] = min(best[index], (time.perf_counter() - start) * 1000 / len(VIEWS))
-    return best
+        for number, view in enumerate(views()):
+            for side, (step, calls) in enumerate(sides):
+                for _ in range(calls):
+                    start = time.perf_counter()
+                    step(view)
+                    best[side, number] = min(best[side, number], (time.perf_counter() - start) * 1000)
+    return best.mean(axis=1).tolist()
 
 
-def diffdrr_step(volume: Tensor, affine: Tensor, renderer: str) -> Callable[[], None]:
+def diffdrr_step(volume: Tensor, affine: Tensor, renderer: str) -> Step:
     """Gradient step of DiffDRR."""
     image = ScalarImage(tensor=volume[None], affine=affine.numpy())
     reorient = torch.tensor(REORIENT["AP"], dtype=torch.float32)
@@ -90,7 +97,7 @@ def diffdrr_step(volume: Tensor, affine: Tensor, renderer: str) -> Callable[[], 
     size = dict(sdd=DETECTOR.sdd, height=DETECTOR.rows, delx=DETECTOR.pixel_mm[0])
     drr = DRR(subject, **size, renderer=renderer)
     options = {"n_points": SAMPLES} if renderer == "trilinear" else {}
-    return lambda: gradient_step(lambda pose: drr(RigidTransform(to_diffdrr(pose, DETECTOR).pose), **options))
+    return gradient_step(lambda pose: drr(RigidTransform(to_diffdrr(pose, DETECTOR).pose), **options))
 
 
 def load_nanodrr() -> Any:
@@ -101,14 +108,14 @@ def load_nanodrr() -> Any:
     return importlib.import_module("nanodrr.drr"), importlib.import_module("nanodrr.data").Subject
 
 
-def nanodrr_step(volume: Tensor, affine: Tensor, device: str) -> Callable[[], None]:
+def nanodrr_step(volume: Tensor, affine: Tensor, device: str) -> Step:
     """Gradient step of nanodrr as its own documentation uses it."""
     module, subject_type = load_nanodrr()
     image = ScalarImage(tensor=volume[None], affine=affine.numpy())
     subject = subject_type.from_images(image, convert_to_mu=False).to(device)
     sdd = torch.tensor([DETECTOR.sdd], device=device)
     drr = module.DRR(intrinsics_to_nanodrr(DETECTOR).to(device, torch.float32), sdd, DETECTOR.rows, DETECTOR.columns)
-    return lambda: gradient_step(lambda pose: drr(subject, pose, n_samples=SIZE), device)
+    return gradient_step(lambda pose: drr(subject, pose, n_samples=SIZE), device)
 
 
 def rtk_row(volume: Tensor, affine: Tensor, threads: int) -> dict[str, Any]:
@@ -119,7 +126,7 @@ def rtk_row(volume: Tensor, affine: Tensor, threads: int) -> dict[str, Any]:
         volume_file = Path(folder, "volume.npy")
         np.save(volume_file, volume.numpy())
         for _ in range(3):
-            for index, view in enumerate(poses()):
+            for index, view in enumerate(views()):
                 pose = euler_to_pose(*view).double()
                 frame_file = Path(folder, "frame.npy")
                 np.save(frame_file, ray_frame(pose, DETECTOR)[0].numpy())
@@ -141,9 +148,7 @@ def run() -> list[dict[str, Any]]:
     threads = torch.get_num_threads()
     volume, affine = make_volume()
 
-    def our_step() -> None:
-        gradient_step(lambda pose: render(volume[None], pose, DETECTOR, affine))
-
+    ours = gradient_step(lambda pose: render(volume[None], pose, DETECTOR, affine))
     rows = []
     peers = {
         "drr_grad/diffdrr_siddon": (diffdrr_step(volume, affine, "siddon"), 2),
@@ -151,15 +156,12 @@ def run() -> list[dict[str, Any]]:
         "drr_grad/nanodrr": (nanodrr_step(volume, affine, "cpu"), 3),
     }
     for name, (peer, rounds) in peers.items():
-        ours_ms, peer_ms = shortest((our_step, 10), (peer, 1), rounds=rounds)
+        ours_ms, peer_ms = shortest((ours, 10), (peer, 1), rounds=rounds)
         rows.append(row(name, ours_ms, peer_ms, "ms", threads, lower_is_better=True))
     rows.append(rtk_row(volume, affine, threads))
     if torch.cuda.is_available():
         on_gpu = volume.cuda()
-
-        def our_gpu_step() -> None:
-            gradient_step(lambda pose: render(on_gpu[None], pose, DETECTOR, affine), "cuda")
-
-        ours_ms, peer_ms = shortest((our_gpu_step, 10), (nanodrr_step(volume, affine, "cuda"), 10), rounds=5)
+        ours = gradient_step(lambda pose: render(on_gpu[None], pose, DETECTOR, affine), "cuda")
+        ours_ms, peer_ms = shortest((ours, 10), (nanodrr_step(volume, affine, "cuda"), 10), rounds=5)
         rows.append(row("drr_cuda/nanodrr", ours_ms, peer_ms, "ms", threads, lower_is_better=True))
     return rows

@@ -88,9 +88,13 @@ class Coregistration:
         return {"failed": bool(self.reasons), "reasons": self.reasons, **search, **quality}
 
 
-def union_image(mask: sitk.Image) -> sitk.Image:
-    """Binary image of all labels of a map."""
-    return sitk.Cast(mask > 0, sitk.sitkUInt8)
+def select_labels(mask: sitk.Image, labels: Sequence[int] = ()) -> sitk.Image:
+    """Binary image of some labels of a map; of all of them where none of these occurs."""
+    array = sitk.GetArrayViewFromImage(mask)
+    chosen = np.isin(array, list(labels))
+    image = sitk.GetImageFromArray((chosen if chosen.any() else array > 0).astype(np.uint8))
+    image.CopyInformation(mask)
+    return image
 
 
 def grow(binary: sitk.Image, distance_mm: float) -> sitk.Image:
@@ -140,14 +144,14 @@ def measure_quality(
     reference_mask: sitk.Image | None = None,
     moving_mask: sitk.Image | None = None,
 ) -> Quality:
-    """Figures of how well a CT fits the reference after it is moved by a matrix."""
+    """Figures of how well a CT fits the reference after it is moved by a matrix; arguments as in :func:`coregister`."""
     grid = aligned_grid(reference, QUALITY_SPACING_MM)
     stay = np.eye(4)
     inside = inside_image(moving, grid, matrix)
     masked = reference_mask is not None and moving_mask is not None
     region = np.ones_like(inside)
     if reference_mask is not None and masked:
-        region = on_grid(grow(union_image(reference_mask), REGION_MM), grid, stay, True) > 0
+        region = on_grid(grow(reference_mask, REGION_MM), grid, stay, True) > 0
     both = region & inside
     images = on_grid(reference, grid, stay, False), on_grid(moving, grid, matrix, False)
     values = [np.minimum(image, DENSEST_HU)[both] for image in images]
@@ -156,8 +160,8 @@ def measure_quality(
     overlap = float(both.sum() / max(1, region.sum()))
     if reference_mask is None or moving_mask is None:
         return Quality(ncc, overlap)
-    first = on_grid(union_image(reference_mask), grid, stay, True) > 0
-    second = on_grid(union_image(moving_mask), grid, matrix, True) > 0
+    first = on_grid(reference_mask, grid, stay, True) > 0
+    second = on_grid(moving_mask, grid, matrix, True) > 0
     dice = float(2 * (first & second & inside).sum() / max(1, (first & inside).sum() + (second & inside).sum()))
     # A cut through a bone is no surface: stay away from the edges of both images.
     compared = ndimage.binary_erosion(inside, iterations=2)
@@ -177,21 +181,21 @@ def coregister(
 ) -> Coregistration:
     """Rigid transform of a CT onto a reference.
 
-    With the labels of both, the region around them is compared alone, so that neighbouring bones in another pose and
+    With the masks of both, the region around them is compared alone, so that neighbouring bones in another pose and
     the table do not pull; and their principal axes give starts that find the way from any flexion of a joint.
 
     Args:
         reference, moving: HU.
-        reference_mask, moving_mask: label maps on the grids of the CTs; any of them may be missing.
+        reference_mask, moving_mask: binary images on the grids of the CTs of the anatomy that is to be aligned; any of
+            them may be missing.
         limits: beyond which it counts as failed, with the keys of ``LIMITS``.
     """
     fixed, turned = (sitk.Clamp(image, sitk.sitkFloat32, AIR_HU, DENSEST_HU) for image in (reference, moving))
     starts: Sequence[Start] = image_starts(fixed, turned, START_TILT_DEG)
     region = None
     if reference_mask is not None and moving_mask is not None:
-        first, second = union_image(reference_mask), union_image(moving_mask)
-        starts = [*starts, *mask_starts(first, second, START_TILT_DEG)]
-        region = grow(first, REGION_MM)
+        starts = [*starts, *mask_starts(reference_mask, moving_mask, START_TILT_DEG)]
+        region = grow(reference_mask, REGION_MM)
     result = register_rigid(fixed, turned, starts, region)
     quality = measure_quality(reference, moving, result.matrix, reference_mask, moving_mask)
     return Coregistration(result.matrix, quality, result, quality.reasons(limits))

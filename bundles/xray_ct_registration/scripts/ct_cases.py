@@ -146,11 +146,11 @@ def read_ct(path: str | os.PathLike) -> sitk.Image:
     """A CT in HU, float32 or an integer type.
 
     Raises:
-        CaseError: when it cannot be read, or can be no CT because nothing of it is as dark as air or fat.
+        CaseError: when it cannot be read, or can be no CT in HU because nothing of it is darker than water.
     """
     ct = read_image(path)
     lowest = float(sitk.GetArrayViewFromImage(ct).min())
-    if lowest > -50:
+    if lowest >= 0:
         problem = f"is no CT in HU, its lowest value is {lowest:g}"
         raise CaseError(path, problem, "give the CT with its rescale intercept applied (air is -1000)")
     return ct

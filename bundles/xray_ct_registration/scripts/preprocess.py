@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .coregistration import LIMITS, coregister, inside_image, reference_itself
+from .coregistration import LIMITS, coregister, inside_image, reference_itself, select_labels
 from .ct_cases import ct_cases, labels_on_grid, read_ct, read_labels
 from .shared.bones import separate_bones
 from .shared.cases import CaseError
@@ -125,7 +125,8 @@ class PreprocessCase:
     Args:
         cases: all of them, among which the reference is looked for.
         steps: some of "clean", "crop" (which mirrors right-sided anatomy as well), "coregister" and "resample".
-        labels: that are kept and cropped to; all where None.
+        labels: that are kept and cropped to; all where None. Where some of them are sided, the crop is around those of
+            one side, and the others stay where they are inside.
         right_labels: labels of right-sided anatomy, which is mirrored.
         left_labels: the labels of the same anatomy on the left, in the same order.
         padding_mm: around the labels.
@@ -199,26 +200,31 @@ class PreprocessCase:
             return [study]
         parts = split_sides(study, self.right_labels, self.left_labels)
         if has_mask:
-            parts = [crop(part, self.present(part), self.padding_mm) for part in parts]
-        else:
+            parts = [crop(part, self.box_labels(part), self.padding_mm) for part in parts]
+        if has_mask and "clean" in self.steps:  # the box may have cut a label in two
+            parts = [part.with_labels(keep_largest_components(part.label_array())[0]) for part in parts]
+        if not has_mask:
             parts = [part.note("crop", ["no label map: neither cleaned nor cropped"]) for part in parts]
         pairs = dict(zip(self.right_labels, self.left_labels, strict=True))
         return [mirror(part, pairs) if part.side == "right" else part for part in parts]
 
-    def present(self, study: Study) -> list[int] | None:
-        """The chosen labels that a study has."""
-        return (
-            None
-            if self.labels is None
-            else [label for label in self.labels if label in present_labels(study.label_array())]
-        )
+    def box_labels(self, study: Study) -> list[int]:
+        """The labels to crop to: those of the study's side; where it has none of these, the chosen or all labels."""
+        present = [label for label in present_labels(study.label_array()) if label in (self.labels or [label])]
+        own = [label for label in present if label in {*self.right_labels, *self.left_labels}]
+        return own or present
+
+    def anatomy(self, study: Study) -> sitk.Image | None:
+        """Binary image of what is to be aligned: sided anatomy, which lies on the left by now, or all labels."""
+        return None if study.mask is None else select_labels(study.mask, self.left_labels)
 
     def align(self, study: Study, reference: Study) -> Study:
         """Co-registration of one study; the values stay on their voxels."""
         if (study.case, study.source) == (reference.case, reference.source):
-            found = reference_itself(reference.ct, reference.mask)
+            found = reference_itself(reference.ct, self.anatomy(reference))
         else:
-            found = coregister(reference.ct, study.ct, reference.mask, study.mask, self.limits)
+            masks = self.anatomy(reference), self.anatomy(study)
+            found = coregister(reference.ct, study.ct, *masks, self.limits)
         warnings = [f"not to be trusted: {reason}" for reason in found.reasons]
         return move(study, found.matrix, "coregister").note(
             "coregister", warnings, reference=reference.case, **found.report()
