@@ -27,9 +27,13 @@ at once, and it does not leave a second pool of spinning threads beside torch's.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 from numba import njit
 
@@ -38,12 +42,29 @@ INSIDE = 1e-3  # [voxel] distance from the rim from which neighbours are taken u
 TILE = 16  # rays are walked in square tiles, so that neighbours find their voxels in the cache
 
 
+@contextmanager
+def cache_of_import_path() -> Iterator[None]:
+    """Let numba cache outside the source folder, where the path under which this module was imported counts.
+
+    Bundles reach this file through a link and under another package name. Beside the source all of them would share one
+    cache, whose content is bound to the package that compiled it.
+    """
+    before = numba.config.CACHE_DIR
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monai-bundles" / "numba"
+    numba.config.CACHE_DIR = before or str(folder)
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """``numba.njit`` that keeps its result on disk where a cache folder can be written, and else compiles anew."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
-            return njit(cache=True, error_model="numpy", **options)(function)
+            with cache_of_import_path():
+                return njit(cache=True, error_model="numpy", **options)(function)
         except RuntimeError:  # no writable cache folder
             return njit(error_model="numpy", **options)(function)
 
