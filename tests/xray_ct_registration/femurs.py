@@ -131,6 +131,7 @@ def fit_head(
     within_mm: float = 40.0,
     radii_mm: tuple[float, float] = (18.0, 30.0),
     least: float = 0.5,
+    drift_mm: float = 12.0,
 ) -> tuple[np.ndarray, float] | None:
     """The femoral head among the surface points of a bone: the sphere on which most of them lie (RANSAC).
 
@@ -140,6 +141,7 @@ def fit_head(
         within_mm: how far from there points are taken.
         radii_mm: of heads.
         least: fraction of the directions in which the sphere needs points.
+        drift_mm: how far from ``near`` its centre may lie.
 
     Returns:
         centre and radius; None where no sphere has points on enough of its surface.
@@ -149,7 +151,7 @@ def fit_head(
     best: np.ndarray = np.zeros(len(points), bool)
     for _ in range(1500 if len(points) > 50 else 0):
         center, radius = sphere_through(points[rng.choice(len(points), 4, replace=False)])
-        if radii_mm[0] < radius < radii_mm[1]:
+        if radii_mm[0] < radius < radii_mm[1] and np.linalg.norm(center - near) < drift_mm:
             inside = np.abs(np.linalg.norm(points - center, axis=1) - radius) < 1.2
             best = inside if inside.sum() > best.sum() else best
     if best.sum() < 50:

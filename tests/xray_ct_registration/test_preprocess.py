@@ -125,7 +125,8 @@ def test_every_label_is_one_component_on_a_centred_isotropic_grid(done, case, si
     hu = sitk.GetArrayFromImage(ct)
     assert hu[labels == LEFT].mean() > 300 > 100 > hu[(labels == 0) & (hu > -500)].mean(), "the labels left their CT"
     steps = {step["step"]: step for step in report(output, name)["steps"]}
-    assert [entry["components"] for entry in steps["clean"]["labels"]] == ([5, 5, 5] if case == "anna" else [5, 5])
+    assert len(steps["clean"]["labels"]) == len(data[case].heads) + (case == "anna")
+    assert all(entry["components"] > 3 and entry["removed_voxels"] > 3 for entry in steps["clean"]["labels"])
 
 
 @pytest.mark.parametrize("case, side", PARTS)
@@ -169,16 +170,15 @@ def test_every_case_has_a_picture(done):
             assert min(picture.size) > 100 and len(picture.getcolors(1 << 24)) > 50
 
 
-def test_the_transform_file_is_a_command(done):
-    _, output, data, _ = done
-    path = output / "anna_left_transform.json"
-    command = [sys.executable, "-m", "scripts.transform_file", str(path), "--points", "[[1,2,3]]", "--to", "sideways"]
-    refused = run(command, BUNDLE)
-    assert (
-        refused.returncode == 1
-        and refused.stdout.count("\n") == 1
-        and "--to preprocessed or original" in refused.stdout
-    )
+def test_the_transform_tool_refuses_nonsense(done):
+    path = done[1] / "anna_left_transform.json"
+    for file, points, to in (
+        (path, [[1, 2, 3]], "sideways"),
+        (path, [1, 2], "original"),
+        (done[1], [[1, 2, 3]], "original"),
+    ):
+        with pytest.raises(CaseError):
+            transform_points(file, points, to)
 
 
 def test_cleaning_reports_what_it_removed_and_warns_of_much():
@@ -302,7 +302,7 @@ def test_label_maps_that_do_not_fit(tmp_path, small):
     sitk.WriteImage(sitk.Cast(small.mask, sitk.sitkFloat32) * 0.3, str(tmp_path / "soft.nii.gz"))
     with pytest.raises(CaseError, match="is no label map"):
         read_labels(tmp_path / "soft.nii.gz")
-    sitk.WriteImage(small.ct + 1024, str(tmp_path / "raw.nii.gz"))
+    sitk.WriteImage(small.ct + 1200, str(tmp_path / "raw.nii.gz"))
     with pytest.raises(CaseError, match="is no CT in HU"):
         read_ct(tmp_path / "raw.nii.gz")
 
@@ -338,7 +338,7 @@ def test_what_does_not_fit_is_flagged():
 
 
 def real_head(ct: sitk.Image, near: np.ndarray) -> np.ndarray | None:
-    """Centre of the femoral head of the largest bone of a CT, LPS mm; None where less than 40 % of a sphere is there."""
+    """Centre of the femoral head of the largest bone of a CT, LPS mm; None where less than 40 % of it is there."""
     bone = separate_bones(ct)
     found = fit_head(surface_points(sitk.GetArrayFromImage(bone) == 1, bone), near, least=0.4)
     return None if found is None else found[0]
@@ -346,7 +346,7 @@ def real_head(ct: sitk.Image, near: np.ndarray) -> np.ndarray | None:
 
 @pytest.mark.skipif("BUNDLES_DATA" not in os.environ, reason="BUNDLES_DATA names no folder of real images")
 def test_real_hips_meet_at_the_femoral_head_or_are_flagged(tmp_path):
-    """One hip with its head, three that the field of view has taken it from, and the first one moved, mirrored, blurred."""
+    """A hip with its head, three whose heads are outside of the image, and the first one mirrored, moved, resampled."""
     folder = Path(os.environ["BUNDLES_DATA"]) / "hips"
     files = {name: folder / f"STS_{name}_CT_image.nii.gz" for name in ("012", "001", "014", "023")}
     rotation = Rotation.from_euler("xyz", [12, -9, 15], degrees=True).as_matrix()
@@ -369,7 +369,7 @@ def test_real_hips_meet_at_the_femoral_head_or_are_flagged(tmp_path):
         assert ndimage.label(mask == 1)[1] == 1
         assert report(tmp_path / "out", name)["mirrored"] == (sides[name] == "right")
     transforms = {name: read_transform(tmp_path / "out" / f"{name}_transform.json") for name in files}
-    head = real_head(original, np.array([-42.0, 20.0, -680.0]))
+    head = real_head(original, np.array([-92.0, 21.0, -678.0]))
     assert head is not None
     reference = map_points(head, transforms["012"]["original_to_preprocessed"])
     truth = map_points(map_points(head, motion), transforms["moved"]["original_to_preprocessed"])

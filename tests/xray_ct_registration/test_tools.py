@@ -118,19 +118,9 @@ def test_only_radiographs_are_taken(tmp_path):
 
 def test_the_commands(tmp_path):
     source = write_dicom(tmp_path / "a.dcm")
-    command = [
-        sys.executable,
-        "-m",
-        "scripts.add_geometry",
-        "--input",
-        str(source),
-        "--output",
-        str(tmp_path / "b.dcm"),
-    ]
-    done = run([*command, "--sdd", "1020", "--pixel_spacing", "[0.2,0.2]"], BUNDLE)
+    tool = [sys.executable, "-m", "scripts.add_geometry", "--input", str(source), "--output", str(tmp_path / "b.dcm")]
+    done = run([*tool, "--sdd", "1020", "--pixel_spacing", "[0.2,0.2]"], BUNDLE)
     assert done.returncode == 0 and done.stdout.strip() == str(tmp_path / "b.dcm")
-    refused = run([*command, "--sdd", "1"], BUNDLE)
-    assert refused.returncode == 1 and refused.stdout.count("\n") == 1 and "Traceback" not in refused.stdout
     refused = run([sys.executable, "-m", "scripts.inspect_pt", str(source)], BUNDLE)
     assert refused.returncode == 1 and refused.stdout.count("\n") == 1 and "is no PyTorch file" in refused.stdout
 
