@@ -49,13 +49,13 @@ def cache_of_import_path() -> Iterator[None]:
     Bundles reach this file through a link and under another package name. Beside the source all of them would share one
     cache, whose content is bound to the package that compiled it.
     """
-    before = numba.config.CACHE_DIR
+    before = numba.config.CACHE_DIR  # type: ignore[attr-defined]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monai-bundles" / "numba"
-    numba.config.CACHE_DIR = before or str(folder)
+    numba.config.CACHE_DIR = before or str(folder)  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        numba.config.CACHE_DIR = before
+        numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:

@@ -109,9 +109,17 @@ def hips(
     return Hips(image, mask, heads)
 
 
-def surface_points(region: np.ndarray, image: sitk.Image) -> np.ndarray:
-    """Voxel centres (N, 3) in LPS mm of the surface of a region (Z, Y, X) off the edge of the image."""
+def surface_points(region: np.ndarray, image: sitk.Image, ct: sitk.Image | None = None) -> np.ndarray:
+    """Voxel centres (N, 3) in LPS mm of the surface of a region (Z, Y, X), where it does not meet the edge of the image.
+
+    Args:
+        region: on the grid of the image.
+        image: grid.
+        ct: on the same grid, whose air is no surface of a bone but what a volume was filled up with.
+    """
     surface = region & ~ndimage.binary_erosion(region, border_value=1)
+    if ct is not None:
+        surface &= ~ndimage.binary_dilation(sitk.GetArrayViewFromImage(ct) < -900, iterations=2)
     index = np.argwhere(surface)[:, ::-1]
     direction = np.reshape(image.GetDirection(), (3, 3))
     return (index * image.GetSpacing()) @ direction.T + np.array(image.GetOrigin())

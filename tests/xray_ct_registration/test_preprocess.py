@@ -22,8 +22,7 @@ from bundles.xray_ct_registration.scripts.preprocess import PreprocessCase
 from bundles.xray_ct_registration.scripts.shared.bones import separate_bones
 from bundles.xray_ct_registration.scripts.shared.cases import CaseDataset, CaseError
 from bundles.xray_ct_registration.scripts.shared.itk_images import (
-    empty_grid,
-    image_center,
+    bounding_grid,
     map_points,
     mirror_image,
     mirror_matrix,
@@ -340,7 +339,7 @@ def test_what_does_not_fit_is_flagged():
 def real_head(ct: sitk.Image, near: np.ndarray) -> np.ndarray | None:
     """Centre of the femoral head of the largest bone of a CT, LPS mm; None where less than 40 % of it is there."""
     bone = separate_bones(ct)
-    found = fit_head(surface_points(sitk.GetArrayFromImage(bone) == 1, bone), near, least=0.4)
+    found = fit_head(surface_points(sitk.GetArrayFromImage(bone) == 1, bone, ct), near, least=0.4)
     return None if found is None else found[0]
 
 
@@ -356,9 +355,7 @@ def test_real_hips_meet_at_the_femoral_head_or_are_flagged(tmp_path):
     turned = np.eye(4)
     turned[:3] = np.c_[rotation, [25, -140, 60]]
     away = move_image(mirror_image(original, 10.0), turned)
-    sitk.WriteImage(
-        resample(away, empty_grid(image_center(away), (170, 170, 198), 2.0)), str(tmp_path / "moved.nii.gz")
-    )
+    sitk.WriteImage(resample(away, bounding_grid(away, 2.0)), str(tmp_path / "moved.nii.gz"))
     files["moved"] = tmp_path / "moved.nii.gz"
     sides = {"012": "right", "001": "left", "014": "right", "023": "left", "moved": "left"}
     table = tmp_path / "hips.csv"
