@@ -110,7 +110,7 @@ def hips(
 
 
 def surface_points(region: np.ndarray, image: sitk.Image, ct: sitk.Image | None = None) -> np.ndarray:
-    """Voxel centres (N, 3) in LPS mm of the surface of a region (Z, Y, X), where it does not meet the edge of the image.
+    """Voxel centres (N, 3) in LPS mm of the surface of a region (Z, Y, X) off the edge of the image.
 
     Args:
         region: on the grid of the image.
