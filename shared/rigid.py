@@ -199,9 +199,14 @@ class Level:
         return cls(small[0], sitk.ConstantPad(small[1], rim, rim, fill), grid, tuple(center))
 
     def method(self) -> sitk.ImageRegistrationMethod:
-        """Metric and optimiser; every point counts, in one thread, so that results are the same every time."""
+        """Metric and optimiser, with the same points every time and in one thread, so that results are repeatable.
+
+        Powell's method needs no gradient, whose jumps on few points stop descent far from the optimum.
+        """
         method = sitk.ImageRegistrationMethod()
         method.SetMetricAsMattesMutualInformation(BINS)
+        method.MetricUseMovingImageGradientFilterOff()
+        method.MetricUseFixedImageGradientFilterOff()
         points = self.fixed.GetNumberOfPixels()
         if self.region is not None:
             points = int(sitk.GetArrayViewFromImage(self.region).sum())
@@ -213,7 +218,13 @@ class Level:
             method.SetMetricSamplingStrategy(method.NONE)
         method.SetInterpolator(sitk.sitkLinear)
         step = self.fixed.GetSpacing()[0]
-        method.SetOptimizerAsRegularStepGradientDescent(2 * step, step / 50, 300, 0.7, 1e-6)
+        method.SetOptimizerAsPowell(
+            numberOfIterations=20,
+            maximumLineIterations=30,
+            stepLength=step / 2,
+            stepTolerance=0.01,
+            valueTolerance=1e-4,
+        )
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetNumberOfThreads(1)
         return method
@@ -222,8 +233,6 @@ class Level:
         """Of the fixed and the moved image; 0 where they do not meet."""
         method = self.method()
         method.SetInitialTransform(to_euler(matrix, self.center))
-        method.MetricUseMovingImageGradientFilterOff()  # of no use for the value alone, and slow
-        method.MetricUseFixedImageGradientFilterOff()
         try:
             return -method.MetricEvaluate(self.fixed, self.moving)
         except RuntimeError:
@@ -238,8 +247,7 @@ class Level:
             method.Execute(self.fixed, self.moving)
         except RuntimeError:
             return matrix, 0.0
-        result = from_euler(transform)
-        return result, self.mutual_information(result)
+        return from_euler(transform), -method.GetMetricValue()
 
 
 def register_rigid(
@@ -248,7 +256,7 @@ def register_rigid(
     starts: Sequence[Start],
     region: sitk.Image | None = None,
     fill: float = AIR_HU,
-    spacings_mm: Sequence[float] = (6.0, 3.0, 1.5),
+    spacings_mm: Sequence[float] = (8.0, 4.0, 2.0),
     keep: Sequence[int] = (12, 4, 2),
 ) -> RigidResult:
     """Rigid transform that brings the moving image to the fixed one.
