@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint, types and all tests: ci/test.sh [pytest arguments]
 # Tests on real images run where BUNDLES_DATA names their folder, and skip with a reason elsewhere.
-# LABEL=1 also runs the tests that install and start MONAI Label.
+# WORKERS=0 runs them in one process. LABEL=1 also runs the tests that install and start MONAI Label.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 make_env "$VENV" "$ROOT/requirements.txt" "$ROOT/ci/requirements.txt"
@@ -17,4 +17,5 @@ ruff check --config ci/ruff.toml .
 echo "== types"
 python -m ci.check_types
 echo "== tests"
-python -m pytest "$@"
+# one worker a core, each with one thread: most tests wait for commands that start up
+OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest --numprocesses "${WORKERS:-auto}" --dist loadgroup "$@"

@@ -47,10 +47,10 @@ def cache_of_import_path() -> Iterator[None]:
     """Let numba cache outside the source folder, where the path under which this module was imported counts.
 
     Bundles reach this file through a link and under another package name. Beside the source all of them would share one
-    cache, whose content is bound to the package that compiled it.
+    cache, whose content is bound to the package that compiled it; numba's own folders tell paths apart, not packages.
     """
     before = numba.config.CACHE_DIR  # type: ignore[attr-defined]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monai-bundles" / "numba"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monai-bundles" / "numba" / __name__
     numba.config.CACHE_DIR = before or str(folder)  # type: ignore[attr-defined]
     try:
         yield

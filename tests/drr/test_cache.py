@@ -25,8 +25,9 @@ def test_each_import_path_has_its_own_cache(tmp_path: Path) -> None:
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     environment.pop("NUMBA_CACHE_DIR", None)
     bundle = ROOT / "bundles" / "hand_landmarks"
-    for package, folder in (("shared", ROOT), ("scripts.shared", bundle), ("shared", ROOT)):
+    packages = {"shared": ROOT, "scripts.shared": bundle, "bundles.hand_landmarks.scripts.shared": ROOT}
+    for package, folder in (*packages.items(), ("shared", ROOT)):
         command = [sys.executable, "-c", RENDER, package]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         assert done.stdout.strip() == "True", done.stderr[-2000:]
-    assert len(list((tmp_path / "monai-bundles" / "numba").iterdir())) == 2
+    assert len(list((tmp_path / "monai-bundles" / "numba").iterdir())) == len(packages)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from bundles.xray_ct_registration.scripts.animate import animate_results
 from bundles.xray_ct_registration.scripts.confidence import Limits, judge, mtre
-from bundles.xray_ct_registration.scripts.evaluation import evaluate_results
+from bundles.xray_ct_registration.scripts.evaluation import EvaluateCase, LoadResult, result_cases, write_report
 from bundles.xray_ct_registration.scripts.inferer import RegistrationInferer
 from bundles.xray_ct_registration.scripts.multistart import distinct, moved, search, slide
 from bundles.xray_ct_registration.scripts.pose_file import pose_document
@@ -153,7 +153,9 @@ def test_results_are_written(results) -> None:
 
 def test_evaluation_of_results(results, tmp_path) -> None:
     folder, _, _, _ = results
-    rows = evaluate_results(folder, tmp_path, patient(), folder / "truth")
+    measure = EvaluateCase(tmp_path, patient(), folder / "truth")
+    rows = [measure(LoadResult()(case)) for case in result_cases(folder)]
+    write_report(rows, tmp_path)
     assert rows[0]["mtre_mm"] < 2
     assert rows[0]["final_ncc"] > rows[0]["initial_ncc"]
     summary = json.loads((tmp_path / "metrics.json").read_text())["summary"]

@@ -16,6 +16,7 @@ from .results import unit_range
 from .shared.cases import CaseError, atomic_path
 from .shared.weights import read_tensors
 from .subject import Subject, render_subject
+from .views import exposed
 
 HOLD = 12  # frames that the last pose stays
 
@@ -38,14 +39,25 @@ def chosen_frames(poses: Tensor, similarity: Tensor, frames: int) -> list[int]:
     )
 
 
-def frame(measured: Tensor, rendered: Tensor, text: str, side: int) -> Image.Image:
-    """X-ray, rendering and overlay (X-ray red, rendering cyan) beside each other, images (rows, columns) in [0, 1]."""
+def frame(measured: Tensor, rendered: Tensor, mask: Tensor, text: str, side: int) -> Image.Image:
+    """X-ray, rendering and overlay (X-ray red, rendering cyan, where the mask is set) beside each other.
+
+    Args:
+        measured: (rows, columns) in [0, 1].
+        rendered: the same.
+        mask: (rows, columns) bool, what is exposed.
+        text: in the corner.
+        side: pixels of each of the three pictures.
+    """
     colour = torch.stack([measured, rendered, rendered], dim=-1)
+    colour[~mask] = 0.85
     row = torch.cat([measured[..., None].expand(-1, -1, 3), rendered[..., None].expand(-1, -1, 3), colour], dim=1)
     picture = Image.fromarray((row.numpy() * 255).astype(np.uint8))
     height = round(side * measured.shape[0] / measured.shape[1])
     picture = picture.resize((3 * side, height), Image.Resampling.BILINEAR)
-    ImageDraw.Draw(picture).text((6, 4), text, fill=(255, 255, 0))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle(draw.textbbox((6, 4), text), fill=(0, 0, 0))
+    draw.text((6, 4), text, fill=(255, 255, 255))
     return picture
 
 
@@ -83,12 +95,14 @@ def animate_results(
             read_gray(path.parent / "gt.png"), (small.rows, small.columns), mode="bilinear", antialias=True
         )[0, 0]
         poses, values = content["trajectory_poses"], content["trajectory_similarity"]
+        mask = exposed(measured)
         coarse = subject.coarser(0.7 * small.pixel_mm[0])
         pictures = []
         for index in chosen_frames(poses, values, frames):
             drr = unit_range(render_subject(coarse, poses[index], small, backend)[0, 0])
-            text = f"step {index + 1}/{len(poses)}  1/{float(content['trajectory_factor'][index]):g}  "
-            pictures.append(frame(measured.clamp(0, 1), drr, text + f"similarity {float(values[index]):.3f}", side))
+            factor = float(content["trajectory_factor"][index])
+            text = f"step {index + 1} of {len(poses)}, resolution 1/{factor:g}, similarity {float(values[index]):.3f}"
+            pictures.append(frame(measured.clamp(0, 1), drr, mask, text, side))
         target = Path(output_dir) / case_of(path) / "registration.gif"
         times = [round(1000 / fps)] * len(pictures)
         times[-1] *= HOLD

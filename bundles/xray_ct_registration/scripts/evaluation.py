@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from monai.data import MetaTensor
+from monai.transforms import Transform
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from .pose_file import read_pose
 from .pose_metrics import pose_errors, summarize
@@ -20,6 +21,7 @@ from .shared.cases import CaseError
 from .shared.drr.similarity import mean_squared_error, mutual_information, ncc, structural_similarity
 from .shared.plots import save_figure
 from .shared.reports import write_metrics
+from .shared.weights import read_tensors
 from .subject import Subject
 from .views import exposed
 
@@ -60,13 +62,16 @@ def inside(image: Tensor) -> tuple[slice, slice]:
     return slice(int(spans[0][0]), int(spans[0][-1]) + 1), slice(int(spans[1][0]), int(spans[1][-1]) + 1)
 
 
-def comparison(images: Mapping[str, Tensor], figures: Mapping[str, Mapping[str, float]], title: str) -> Figure:
+def comparison(
+    images: Mapping[str, Tensor], figures: Mapping[str, Mapping[str, float]], title: str, box: tuple[slice, slice]
+) -> Figure:
     """X-ray and renderings side by side, below the renderings their absolute difference from the X-ray.
 
     Args:
         images: "X-ray" first, (rows, columns) in [0, 1] each.
         figures: of each rendering, written beside its difference.
         title: of the whole.
+        box: rows and columns that are exposed; differences are shown there alone, over the X-ray's outline.
     """
     figure = Figure(figsize=(4.2 * len(images), 8.6), layout="constrained")
     grid = figure.subplots(2, len(images), squeeze=False)
@@ -76,9 +81,13 @@ def comparison(images: Mapping[str, Tensor], figures: Mapping[str, Mapping[str, 
         top.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
         top.set_title(name, fontsize=11)
         for axes in (top, bottom):
-            axes.set_axis_off()
+            axes.set(xticks=[], yticks=[])
+        bottom.set_frame_on(bool(column))
         if column:
-            shown = bottom.imshow((image - measured).abs().numpy(), cmap="inferno", vmin=0, vmax=0.5)
+            difference = np.full(measured.shape, np.nan)
+            difference[box] = (image - measured).abs().numpy()[box]
+            bottom.set_facecolor("0.85")
+            shown = bottom.imshow(difference, cmap="inferno", vmin=0, vmax=0.5)
             values = figures[name]
             bottom.set_title(
                 f"|difference|: MSE {values['mse']:.4f} ↓  SSIM {values['ssim']:.3f} ↑\n"
@@ -90,83 +99,110 @@ def comparison(images: Mapping[str, Tensor], figures: Mapping[str, Mapping[str, 
     return figure
 
 
-def evaluate_case(
-    folder: Path, subject: Subject | None, truth_dir: Path | None, title_suffix: str, gt_name: str, output: Path
-) -> dict[str, Any]:
-    """Row of one case: image figures before and after, and errors of the pose where the truth is known.
+def result_cases(dataset_dir: str | os.PathLike) -> list[dict[str, str]]:
+    """Cases in a folder that `inference.json` has written: "case", and as "image" the folder of the case.
 
     Raises:
-        CaseError: where a file of the case is missing.
-    """
-    case = folder.name
-    measured = read_gray(folder / gt_name)
-    images, row = {"X-ray": measured[0, 0]}, dict[str, Any](case=case)
-    paths = {name: folder / file for name, file in IMAGES.items()}
-    if (folder / "drr.png").is_file():
-        paths["high quality"] = folder / "drr.png"
-    box, figures = inside(measured), {}
-    for name, path in paths.items():
-        rendered = read_gray(path)
-        if rendered.shape != measured.shape:
-            rendered = torch.nn.functional.interpolate(
-                rendered, size=measured.shape[-2:], mode="bilinear", antialias=True, align_corners=False
-            )
-        figures[name] = image_figures(measured[(..., *box)], rendered[(..., *box)])
-        images[name] = rendered[0, 0]
-        row |= {f"{name.replace(' ', '_')}_{key}": value for key, value in figures[name].items()}
-    found, detector, content = read_pose(folder.parent / f"{case}_pose.json")
-    row["accepted"] = bool(content.get("confidence", {}).get("accepted", False))
-    row["seconds"] = float(content.get("seconds", float("nan")))
-    title = f"{case} {title_suffix}".strip()
-    if truth_dir is not None and subject is not None:
-        true = next((p for p in (truth_dir / f"{case}{end}_pose.json" for end in ("", "_view0")) if p.is_file()), None)
-        if true is not None:
-            row |= pose_errors(subject, found, read_pose(true)[0], detector)
-            title += f": mTRE {row['mtre_mm']:.2f} mm, {'accepted' if row['accepted'] else 'rejected'}"
-    save_figure(comparison(images, figures, title), output / f"{case}_comparison.png")
-    return row
-
-
-def evaluate_results(
-    dataset_dir: str | os.PathLike,
-    output_dir: str | os.PathLike,
-    subject: Callable[[], Subject] | Subject | None = None,
-    truth_dir: str | os.PathLike | None = None,
-    title_suffix: str = "",
-    gt_name: str = "gt.png",
-) -> list[dict[str, Any]]:
-    """Evaluate every case in a folder that `inference.json` has written.
-
-    Writes ``metrics.json``, ``metrics.csv`` and ``<case>_comparison.png``.
-
-    Args:
-        dataset_dir: that folder.
-        output_dir: where to.
-        subject: the patient, for errors in mm.
-        truth_dir: folder of ``<case>_pose.json`` with the true poses.
-        title_suffix: added to the titles.
-        gt_name: name of the X-ray in the folder of a case.
-
-    Raises:
-        CaseError: where there is no case, or a file of one is missing.
+        CaseError: where there is none.
     """
     root = Path(dataset_dir)
     folders = sorted(path.parent for path in root.glob("*/parameters.pt"))
     if not folders:
         raise CaseError(root, "holds no results of a registration", "give the folder that inference.json has written")
-    truth = None if truth_dir is None else Path(truth_dir)
-    rows = [
-        evaluate_case(folder, subject, truth, title_suffix, gt_name, Path(output_dir))  # type: ignore[arg-type]
-        for folder in tqdm(folders, desc="evaluate", unit="case")
-    ]
+    return [{"case": folder.name, "image": str(folder)} for folder in folders]
+
+
+class LoadResult(Transform):
+    """Replaces "image", the folder of a result, by its X-ray (1, rows, columns), and adds "folder".
+
+    Args:
+        gt_name: name of the X-ray in the folder of a case.
+    """
+
+    def __init__(self, gt_name: str = "gt.png") -> None:
+        self.gt_name = gt_name
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        folder = Path(str(data["image"]))
+        meta = {"filename_or_obj": str(folder)}
+        return {**data, "folder": str(folder), "image": MetaTensor(read_gray(folder / self.gt_name)[0], meta=meta)}
+
+
+def true_pose(truth_dir: Path, case: str) -> Tensor | None:
+    """True camera pose (4, 4) of a case or of the first of its views; None where no file has it."""
+    names = (f"{case}_pose.json", f"{case}_view0_pose.json")
+    path = next((truth_dir / name for name in names if (truth_dir / name).is_file()), None)
+    return None if path is None else read_pose(path)[0]
+
+
+class EvaluateCase:
+    """Measures and draws one case; see `CaseReport`.
+
+    Args:
+        output_dir: gets ``<case>_comparison.png``.
+        subject: the patient, for errors in mm; not asked where no truth is given.
+        truth_dir: folder of ``<case>_pose.json`` with the true poses.
+        title_suffix: added to the titles.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike,
+        subject: Subject | None = None,
+        truth_dir: str | os.PathLike | None = None,
+        title_suffix: str = "",
+    ) -> None:
+        if truth_dir is not None and not Path(truth_dir).is_dir():
+            raise CaseError(truth_dir, "no such folder", "give --truth_dir the folder of the true <case>_pose.json")
+        self.output, self.subject, self.title_suffix = Path(output_dir), subject, title_suffix
+        self.truth = None if truth_dir is None else Path(truth_dir)
+
+    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Row of the case: image figures before and after, and errors of the pose where the truth is known.
+
+        Raises:
+            CaseError: where a file of the case is missing or damaged.
+        """
+        folder, case = Path(item["folder"]), str(item["case"])
+        measured = torch.as_tensor(item["image"]).as_subclass(Tensor).cpu()[None]
+        images, row = {"X-ray": measured[0, 0]}, dict[str, Any](case=case)
+        paths = {name: folder / file for name, file in IMAGES.items()}
+        if (folder / "drr.png").is_file():
+            paths["high quality"] = folder / "drr.png"
+        box, figures = inside(measured), {}
+        for name, path in paths.items():
+            rendered = read_gray(path)
+            if rendered.shape != measured.shape:
+                rendered = torch.nn.functional.interpolate(
+                    rendered, size=measured.shape[-2:], mode="bilinear", antialias=True, align_corners=False
+                )
+            figures[name] = image_figures(measured[(..., *box)], rendered[(..., *box)])
+            images[name] = rendered[0, 0]
+            row |= {f"{name.replace(' ', '_')}_{key}": value for key, value in figures[name].items()}
+        found, detector, content = read_pose(folder.parent / f"{case}_pose.json")
+        row["accepted"] = bool(content.get("confidence", {}).get("accepted", False))
+        row["start"] = str(content.get("start", ""))
+        row["seconds"] = float(read_tensors(folder / "parameters.pt").get("seconds", torch.tensor(torch.nan)))
+        title = f"{case} {self.title_suffix}".strip()
+        true = None if self.truth is None else true_pose(self.truth, case)
+        if true is not None and self.subject is not None:
+            row |= pose_errors(self.subject, found, true, detector)
+            title += f": mTRE {row['mtre_mm']:.2f} mm, {'accepted' if row['accepted'] else 'rejected'}"
+        save_figure(comparison(images, figures, title, box), self.output / f"{case}_comparison.png")
+        return row
+
+
+def write_report(rows: Sequence[Mapping[str, Any]], output_dir: str | os.PathLike) -> None:
+    """Write ``metrics.json`` and ``metrics.csv`` of all cases, and print the main figures."""
     summary = summarize(rows)
-    summary["accepted"] = float(np.mean([row["accepted"] for row in rows]))
+    if rows:
+        summary["accepted"] = float(np.mean([row["accepted"] for row in rows]))
     known = [row for row in rows if "mtre_mm" in row]
     if known:
         summary["accepted_over_10mm"] = sum(row["accepted"] and row["mtre_mm"] > 10 for row in known)
         print(
             f"{len(known)} cases: median mTRE {summary['mtre_mm_median']:.3f} mm, "
-            f"{summary['success_2mm']:.0%} within 2 mm, {summary['accepted']:.0%} accepted"
+            f"{summary['success_2mm']:.0%} within 2 mm, {summary['accepted']:.0%} accepted, "
+            f"{summary['accepted_over_10mm']} accepted over 10 mm"
         )
     write_metrics(output_dir, rows, summary)
-    return rows

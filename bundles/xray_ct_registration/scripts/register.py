@@ -13,10 +13,11 @@ from .confidence import Confidence, Limits, disagreement, judge
 from .multistart import distinct, search
 from .network_io import decode, network_input
 from .pose_space import PoseSpace
-from .refine import Trajectory, climb, polish
+from .refine import Trajectory, at_level, climb, polish
 from .shared.drr.geometry import Detector
-from .subject import Subject
-from .views import View
+from .subject import Subject, render_subject
+from .tone import tone_curve
+from .views import View, view_poses
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,25 @@ def network_starts(
     return answer + noise * sigma
 
 
+def toned_views(
+    parameters: Tensor,
+    space: PoseSpace,
+    subject: Subject,
+    views: Sequence[View],
+    factor: float,
+    backend: str | None,
+) -> list[View]:
+    """Views, each with the tone curve that fits best at a pose (6,), found on images reduced by ``factor``."""
+    level, reduced = at_level(subject, views, factor, float(space.middle[4].abs()))
+    toned = []
+    with torch.no_grad():
+        poses = view_poses(space.to_pose(parameters[None], subject.isocenter), reduced)
+        for view, small, pose in zip(views, reduced, poses, strict=True):
+            curve = tone_curve(small, render_subject(level, pose, small.detector, backend))
+            toned.append(view if curve is None else curve(view))
+    return toned
+
+
 def refine_starts(
     starts: Tensor,
     kind: str,
@@ -115,7 +135,18 @@ def refine_starts(
     found, _ = climb(found[chosen], space, subject, views, *schedule.middle, backend, history=later)
     level = schedule.middle[0]
     # all of them to the end, or starts on their way to the same pose would count as disagreeing
-    ends = [polish(one, space, subject, views, level, schedule.settle, backend) for one in found]
+    ends = [
+        polish(
+            one,
+            space,
+            subject,
+            toned_views(one, space, subject, views, level, backend),
+            level,
+            schedule.settle,
+            backend,
+        )
+        for one in found
+    ]
     found, values = torch.stack([end[0] for end in ends]), torch.tensor([end[1] for end in ends], dtype=torch.float64)
     order = values.argsort(descending=True)
     winner = int(order[0])
@@ -130,8 +161,9 @@ def refine_starts(
     found, values = found[order], values[order]
     best = found[0]
     similarity, gradient = float(values[0]), 0.0
+    toned = toned_views(best, space, subject, views, level, backend)
     for stage in schedule.fine:
-        best, similarity, gradient = polish(best, space, subject, views, *stage, backend, trajectory)
+        best, similarity, gradient = polish(best, space, subject, toned, *stage, backend, trajectory)
     figures = {
         "similarity": float(values[0]),
         "disagreement_mm": disagreement(best, found, values, subject, space, limits.margin),

@@ -30,10 +30,18 @@ def unit_range(image: Tensor, mask: Tensor | None = None) -> Tensor:
     return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1).cpu()
 
 
-def overlay(measured: Tensor, rendered: Tensor, title: str) -> Figure:
-    """X-ray, rendering, and both in red and cyan (grey where they agree); images (rows, columns) in [0, 1]."""
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
+def overlay(measured: Tensor, rendered: Tensor, mask: Tensor, title: str) -> Figure:
+    """X-ray, rendering, and both in red and cyan (grey where they agree).
+
+    Args:
+        measured: (rows, columns) in [0, 1].
+        rendered: the same.
+        mask: (rows, columns), what counts; the rest of the third picture stays light grey.
+        title: of the whole.
+    """
+    figure = Figure(figsize=(12, 4.6), layout="constrained")
     colour = torch.stack([measured, rendered, rendered], dim=-1)
+    colour[mask <= 0] = 0.85
     for axes, (name, image) in zip(
         figure.subplots(1, 3),
         {"X-ray": measured, "rendering at the found pose": rendered, "X-ray red, rendering cyan": colour}.items(),
@@ -81,14 +89,15 @@ class SaveRegistration(Transform):
             measured, initial, rendered = (unit_range(one.cpu(), mask.cpu()) for one in images)
             for name, picture in (("gt", measured), ("init_image", initial), ("final_img", rendered)):
                 write_png(picture, folder / f"{name}{suffix}.png")
-            save_figure(overlay(measured, rendered, self.title(case, result)), folder / f"preview{suffix}.png")
+            save_figure(
+                overlay(measured, rendered, mask.cpu(), self.title(case, result)), folder / f"preview{suffix}.png"
+            )
             pictures.append(rendered)
         with atomic_path(folder / "parameters.pt") as path:
             torch.save(parameter_file(result, views, self.subject), path)
         more = {
             "similarity": result.similarity,
             "start": result.start,
-            "seconds": round(result.seconds, 2),
             "confidence": result.confidence.document(),
             "warnings": result.confidence.reasons,
             "ct": self.subject.path,
@@ -129,4 +138,5 @@ def parameter_file(result: Registration, views: list[View], subject: Subject) ->
         "trajectory_poses": result.trajectory_poses,
         "similarity": torch.tensor(result.similarity, dtype=torch.float64),
         "accepted": torch.tensor(result.confidence.accepted),
+        "seconds": torch.tensor(result.seconds, dtype=torch.float64),
     }

@@ -43,7 +43,9 @@ def load_subjects(
 
 
 def training_items(subjects: Sequence[Subject], samples_per_epoch: int) -> list[dict[str, Any]]:
-    """Samples of an epoch: the subjects in turn."""
+    """Samples of an epoch: the subjects in turn; none where there is no subject."""
+    if not subjects:
+        return []
     return [{"subject": index % len(subjects), "case": f"sample_{index:05d}"} for index in range(samples_per_epoch)]
 
 

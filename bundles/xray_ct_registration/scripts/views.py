@@ -14,6 +14,7 @@ from .shared.drr.geometry import Detector
 
 FLAT = 0.02  # of the image's range: how much the shadow of a blade may vary
 RIM_PX = 3  # pixels along the edge of a collimator that are left out, blurred by the blade's penumbra
+BORDER_PX = 4  # pixels along the border of the image that never count: a blade may cover too few of them to be seen
 MIN_INSIDE = 0.2  # share of the image that has to remain
 
 
@@ -53,11 +54,15 @@ def exposed(image: Tensor) -> Tensor:
 
     Flat areas of the darkest or brightest value that touch the border are the shadow of a collimator, a console's
     shutter, or air; none of them tells where the patient is. The rim next to them is left out as well. Where almost
-    nothing would remain, the whole image counts.
+    nothing would remain, the whole image counts. `BORDER_PX` along the border are left out in any case: a strip of a
+    blade one pixel wide is too thin to be told from anatomy, and its edge would outweigh the patient.
     """
     values = image.detach().cpu().float()
     low, high = float(values.min()), float(values.max())
-    mask = torch.ones_like(values, dtype=torch.bool)
+    mask = torch.zeros_like(values, dtype=torch.bool)
+    rows, columns = (min(BORDER_PX, size // 16) for size in values.shape)
+    mask[rows : len(mask) - rows, columns : mask.shape[1] - columns] = True
+    whole = mask.clone()
     if high <= low:
         return mask
     for end in (low, high):
@@ -68,7 +73,7 @@ def exposed(image: Tensor) -> Tensor:
             area = labels == label
             if area.sum() > 2 * sum(image.shape) / 4:
                 mask &= ~torch.from_numpy(ndimage.binary_dilation(area, iterations=RIM_PX))
-    return mask if float(mask.float().mean()) > MIN_INSIDE else torch.ones_like(mask)
+    return mask if float(mask.float().mean()) > MIN_INSIDE else whole
 
 
 def make_view(image: Tensor, detector: Detector, camera_to_first: Tensor | None = None) -> View:

@@ -30,6 +30,7 @@ VIEWER = Path(__file__).with_name("viewer.html")
 SURFACES = {"skin": (-300.0, 8.0, (0.85, 0.68, 0.58, 0.25)), "bone": (250.0, 5.0, (0.95, 0.92, 0.84, 1.0))}
 PICTURE_PX = 96  # longer side of the detector's image in the picture
 PAGE_PX = 512  # the same in the page
+MARGIN_MM = 40.0  # around everything in the picture
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def detector_corners(pose: Tensor, detector: Detector) -> np.ndarray:
 
 def draw_scene(meshes: list[Mesh], pose: Tensor, detector: Detector, image: Tensor, title: str) -> Figure:
     """Picture of the scene; ``image`` (rows, columns) in [0, 1] lies on the detector."""
-    figure = Figure(figsize=(9, 8), layout="constrained")
-    axes = figure.add_subplot(projection="3d", computed_zorder=False)
+    figure = Figure(figsize=(11, 6))
+    axes = figure.add_axes((0, 0, 1, 0.97), projection="3d", computed_zorder=False)
     corners, source = detector_corners(pose, detector), pose[:3, 3].numpy()
     small = torch.nn.functional.interpolate(
         image[None, None], scale_factor=min(1.0, PICTURE_PX / max(image.shape)), mode="bilinear", antialias=True
@@ -88,14 +89,15 @@ def draw_scene(meshes: list[Mesh], pose: Tensor, detector: Detector, image: Tens
         corners_of = mesh.vertices[mesh.triangles]
         axes.add_collection3d(Poly3DCollection(corners_of, facecolors=[mesh.colour], shade=True, linewidths=0))
     rays = [[source, corner] for corner in corners] + [[corners[k], corners[(k + 1) % 4]] for k in range(4)]
-    axes.add_collection3d(Line3DCollection(rays, colors="tab:blue", linewidths=0.8))
-    axes.plot(*source[:, None], "o", color="tab:red")
-    axes.text(*source, " source")
+    axes.add_collection3d(Line3DCollection(rays, colors="tab:blue", linewidths=0.8, clip_on=False))
+    axes.plot(*source[:, None], "o", color="tab:red", clip_on=False)
+    axes.text(*(source + np.array([0.0, 0.0, 25.0])), "source", ha="center")
     points = np.concatenate([corners, source[None], *[mesh.vertices for mesh in meshes]])
-    low, high = points.min(axis=0), points.max(axis=0)
+    low, high = points.min(axis=0) - MARGIN_MM, points.max(axis=0) + MARGIN_MM
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
-    axes.set_box_aspect(high - low)
-    axes.set(xlabel="right (R) in mm", ylabel="front (A) in mm", zlabel="head (S) in mm", title=title)
+    axes.set_box_aspect(high - low, zoom=1.3)
+    axes.set(xlabel="right (R) in mm", ylabel="front (A) in mm", zlabel="head (S) in mm")
+    axes.set_title(title, y=0.95)
     axes.view_init(elev=20, azim=35)
     return figure
 
