@@ -8,10 +8,12 @@ import os
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3DCollection, Poly3DCollection
 from PIL import Image
 from skimage.measure import marching_cubes
@@ -70,7 +72,7 @@ def detector_corners(pose: Tensor, detector: Detector) -> np.ndarray:
 def draw_scene(meshes: list[Mesh], pose: Tensor, detector: Detector, image: Tensor, title: str) -> Figure:
     """Picture of the scene; ``image`` (rows, columns) in [0, 1] lies on the detector."""
     figure = Figure(figsize=(11, 6))
-    axes = figure.add_axes((0, 0, 1, 0.97), projection="3d", computed_zorder=False)
+    axes = cast(Axes3D, figure.add_axes((0, 0, 1, 0.97), projection="3d", computed_zorder=False))
     corners, source = detector_corners(pose, detector), pose[:3, 3].numpy()
     small = torch.nn.functional.interpolate(
         image[None, None], scale_factor=min(1.0, PICTURE_PX / max(image.shape)), mode="bilinear", antialias=True
