@@ -11,10 +11,16 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, get_decoder
 
 from .cases import CaseError, one_line
 from .image_files import LUMA
+
+try:
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, get_decoder
+except ModuleNotFoundError:  # pydicom 2, which MONAI Label needs
+    from pydicom.pixel_data_handlers import apply_color_lut, apply_modality_lut, apply_voi_lut  # type: ignore[no-redef]
+
+    get_decoder = None  # type: ignore[assignment]
 
 
 def read_header(
@@ -65,6 +71,8 @@ def lacks_decoder(data: Dataset) -> bool:
     syntax = data.file_meta.get("TransferSyntaxUID")
     if syntax is None or not syntax.is_compressed:
         return False
+    if get_decoder is None:  # pydicom 2 does not say: let ITK try
+        return True
     try:
         return not get_decoder(syntax).is_available
     except NotImplementedError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from monai.handlers import MLFlowHandler
 from tqdm import tqdm
 
 from .parallel import rank
+
+logger = logging.getLogger(__name__)
 
 
 class CaseProgress:
@@ -50,6 +53,9 @@ class CaseProgress:
 class ClipGradients:
     """Handler of a trainer that limits the norm of the gradient before each step of the optimizer.
 
+    A step whose gradient is not finite, which happens in reduced precision, is left out with a warning: one would spoil
+    all weights for good.
+
     Args:
         network: whose gradient is limited.
         max_norm: largest Euclidean norm.
@@ -62,7 +68,11 @@ class ClipGradients:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_norm)
+        if not bool(torch.isfinite(norm)):
+            optimizer: torch.optim.Optimizer = engine.optimizer  # type: ignore[attr-defined]
+            optimizer.zero_grad(set_to_none=True)
+            logger.warning("gradient not finite in iteration %d, step left out", engine.state.iteration)
 
 
 def find_mlflow_handler(engine: Engine) -> MLFlowHandler | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -69,6 +70,7 @@ class CurvePlot:
         evaluator: the validation, whose scalar metrics are drawn.
         panels: title and names of the series of each panel: "train_loss" and the names of metrics. Where None, all
             series whose name ends in "loss" share one panel and each other has its own.
+        history_path: JSON of the (epoch, value) pairs of every series, if wanted.
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class CurvePlot:
         path: str | os.PathLike,
         evaluator: Engine | None = None,
         panels: Mapping[str, Sequence[str]] | None = None,
+        history_path: str | os.PathLike | None = None,
     ) -> None:
         self.path, self.evaluator, self.panels = Path(path), evaluator, panels
+        self.history_path = history_path
         self.history: dict[str, list[list[float]]] = {}
         self.losses: list[float] = []
 
@@ -124,6 +128,9 @@ class CurvePlot:
         losses = [name for name in self.history if name.endswith("loss")]
         default = {"loss": losses} | {name: [name] for name in self.history if name not in losses}
         save_figure(draw_curves(self.history, self.panels or default), self.path)
+        if self.history_path is not None:
+            with atomic_path(self.history_path) as path:
+                path.write_text(json.dumps(self.history))
 
 
 class WorstCases:

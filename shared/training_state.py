@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 LAST = "checkpoint_last.pt"
 BEST = "model.pt"
+FOLD_LAST = "latest.pt"
+FOLD_BEST = "best.pt"
 
 
 def plain_weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -35,6 +38,15 @@ def plain_weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 def unwrap(network: torch.nn.Module) -> torch.nn.Module:
     """The network inside DistributedDataParallel."""
     return network.module if isinstance(network, torch.nn.parallel.DistributedDataParallel) else network
+
+
+def duplicate(source: Path, target: Path) -> None:
+    """A second name for a file, a copy where the file system knows no links; the target is replaced as a whole."""
+    with atomic_path(target) as path:
+        try:
+            os.link(source, path)
+        except OSError:
+            shutil.copyfile(source, path)
 
 
 def stateful(item: Any) -> Any:
@@ -60,6 +72,9 @@ class TrainingCheckpoint:
             start anew.
         objects: more with a state, such as the learning-rate scheduler, :class:`~shared.plots.CurvePlot`, MONAI's
             EarlyStopHandler.
+        fold_dir: folder of one fold of a cross-validation, in which the files appear as ``latest.pt`` and ``best.pt``
+            as well, and every ``keep_every`` epochs as ``epoch_0050.pt``. "auto" then resumes this fold.
+        keep_every: epochs.
 
     Raises:
         CaseError: when the training starts, if the checkpoint is missing or of another training.
@@ -73,8 +88,12 @@ class TrainingCheckpoint:
         evaluator: Evaluator | None = None,
         resume: str | os.PathLike | None = "",
         objects: Mapping[str, Any] | None = None,
+        fold_dir: str | os.PathLike | None = None,
+        keep_every: int = 50,
     ) -> None:
         self.output_dir, self.network, self.evaluator = Path(output_dir), network, evaluator
+        self.fold_dir = None if fold_dir is None else Path(fold_dir)
+        self.keep_every = keep_every
         self.objects = {"optimizer": optimizer, **(objects or {})}
         self.resume = resume
 
@@ -89,8 +108,9 @@ class TrainingCheckpoint:
         if not engine.has_event_handler(self.save, Events.EPOCH_COMPLETED):
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
         if rank() == 0:
-            for name in (LAST, BEST):  # what a training that was killed while it wrote has left behind
-                for remains in self.output_dir.glob(f".part-*-{name}"):
+            # what a training that was killed while it wrote has left behind
+            for folder in (self.output_dir, self.fold_dir or self.output_dir):
+                for remains in folder.glob(".part-*.pt"):
                     remains.unlink(missing_ok=True)
         self.restore(engine)
 
@@ -99,7 +119,7 @@ class TrainingCheckpoint:
         if not self.resume:
             return None
         if self.resume == "auto":
-            path = self.output_dir / LAST
+            path = self.output_dir / LAST if self.fold_dir is None else self.fold_dir / FOLD_LAST
             return path if path.is_file() else None
         return Path(self.resume)
 
@@ -122,6 +142,10 @@ class TrainingCheckpoint:
             return
         with atomic_path(self.output_dir / LAST) as path:
             torch.save(self.state(trainer), path)
+        if self.fold_dir is not None:
+            duplicate(self.output_dir / LAST, self.fold_dir / FOLD_LAST)
+            if trainer.state.epoch % self.keep_every == 0:
+                duplicate(self.output_dir / LAST, self.fold_dir / f"epoch_{trainer.state.epoch:04d}.pt")
         if self.evaluator is None:
             self.save_weights()
 
@@ -133,6 +157,8 @@ class TrainingCheckpoint:
     def save_weights(self) -> None:
         with atomic_path(self.output_dir / BEST) as path:
             torch.save(plain_weights(self.network), path)
+        if self.fold_dir is not None:
+            duplicate(self.output_dir / BEST, self.fold_dir / FOLD_BEST)
 
     def restore(self, trainer: Trainer) -> None:
         """Take over the checkpoint, if one is asked for."""

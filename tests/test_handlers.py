@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from ignite.engine import Engine, Events
 from mlflow import MlflowClient
 from monai.data import DataLoader
+from monai.engines import IterationEvents
 from monai.handlers import MLFlowHandler, from_engine
 from monai.utils import path_to_sqlite_uri
 
 from shared.cases import CaseDataset, CaseEvaluator, CaseFailure, case_collate
-from shared.handlers import CaseProgress, TrackArtifacts
+from shared.handlers import CaseProgress, ClipGradients, TrackArtifacts
 from tests.training import Training
 
 
@@ -68,3 +70,40 @@ def test_settings_pictures_and_weights_come_into_the_mlflow_run(tmp_path):
 def test_tracking_without_mlflow_does_nothing(tmp_path):
     Training(tmp_path, epochs=1, handlers=[TrackArtifacts([tmp_path / "model.pt"], {"a": 1})]).run()
     assert {path.name for path in tmp_path.iterdir()} == {"model.pt", "checkpoint_last.pt", "curves.png"}
+
+
+class StepEngine(Engine):
+    """An engine with an optimizer that fires what MONAI's trainer fires after the gradient."""
+
+    def __init__(self, network: torch.nn.Linear, factors: list[float]) -> None:
+        super().__init__(self.step)
+        self.network, self.factors = network, iter(factors)
+        self.optimizer = torch.optim.SGD(network.parameters(), 1.0)
+        self.register_events(*IterationEvents)
+
+    def step(self, engine: Engine, batch: object) -> None:
+        self.optimizer.zero_grad()
+        (self.network(torch.ones(1, 4)) * next(self.factors)).sum().backward()
+        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        self.optimizer.step()
+
+
+def test_large_gradients_are_limited():
+    network = torch.nn.Linear(4, 1, bias=False)
+    before = network.weight.detach().clone()
+    engine = StepEngine(network, [100.0])
+    ClipGradients(network, 0.5).attach(engine)
+    engine.run([0])
+    assert float((network.weight - before).norm()) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(caplog):
+    network = torch.nn.Linear(4, 1, bias=False)
+    before = network.weight.detach().clone()
+    seen: list[torch.Tensor] = []
+    engine = StepEngine(network, [float("nan"), float("inf"), 1.0])
+    ClipGradients(network, 10.0).attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda: seen.append(network.weight.detach().clone()))
+    engine.run([0, 1, 2])
+    assert torch.equal(seen[0], before) and "not finite" in caplog.text
+    assert torch.allclose(network.weight, before - 1.0)

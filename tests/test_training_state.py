@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from ignite.engine import Events
@@ -133,3 +135,17 @@ def test_wrong_checkpoints_are_named(tmp_path, content, message):
     with pytest.raises(CaseError, match=message):
         Training(tmp_path, resume=str(path)).run()
     assert Training(tmp_path, epochs=1, resume="auto").run().trainer.state.epoch == 1
+
+
+def test_folds_keep_their_files_apart(tmp_path):
+    folds = [tmp_path / "checkpoints" / f"fold_{fold}" for fold in (0, 1)]
+    Training(tmp_path, epochs=3, resume="auto", fold_dir=folds[0]).run()
+    assert {p.name for p in folds[0].iterdir()} == {"best.pt", "latest.pt", "epoch_0002.pt", "history.json"}
+    assert torch.load(folds[0] / "epoch_0002.pt")["trainer"]["epoch"] == 2
+    assert_equal_state(torch.load(folds[0] / "best.pt"), torch.load(tmp_path / "model.pt"))
+    other = Training(tmp_path, epochs=1, resume="auto", fold_dir=folds[1]).run()  # starts anew, beside the first fold
+    assert other.trainer.state.epoch == 1
+    assert torch.load(folds[0] / "latest.pt")["trainer"]["epoch"] == 3
+    assert Training(tmp_path, epochs=4, resume="auto", fold_dir=folds[0]).run().trainer.state.epoch == 4
+    history = json.loads((folds[0] / "history.json").read_text())
+    assert [epoch for epoch, _ in history["train_loss"]] == [1, 2, 3, 4]

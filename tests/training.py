@@ -52,8 +52,9 @@ class Training:
     """Everything of a training of ``epochs`` epochs into ``output_dir``, ready to run."""
 
     def __init__(
-        self, output_dir: Path, epochs: int = 4, resume: str = "", num_workers: int = 0, handlers=(), val_handlers=()
-    ) -> None:
+        self, output_dir: Path, epochs: int = 4, resume: str = "", num_workers: int = 0, handlers=(), val_handlers=(),
+        fold_dir: Path | None = None,
+    ) -> None:  # fmt: skip
         torch.manual_seed(SEED)
         self.network = TinyNetwork()
         self.optimizer = torch.optim.Adam(self.network.parameters(), 0.02)
@@ -75,7 +76,8 @@ class Training:
             metric_cmp_fn=lower_is_better,
             val_handlers=list(val_handlers),
         )
-        self.curves = CurvePlot(output_dir / "curves.png", self.evaluator)
+        history = None if fold_dir is None else fold_dir / "history.json"
+        self.curves = CurvePlot(output_dir / "curves.png", self.evaluator, history_path=history)
         early_stop = EarlyStopHandler(50, lambda engine: -engine.state.metrics["val_error"])
         early_stop.attach(self.evaluator)
         checkpoint = TrainingCheckpoint(
@@ -85,6 +87,8 @@ class Training:
             self.evaluator,
             resume,
             {"lr_scheduler": scheduler, "early_stop": early_stop, "curves": self.curves},
+            fold_dir,
+            keep_every=2,
         )
         self.trainer = SupervisedTrainer(
             device=torch.device("cpu"),

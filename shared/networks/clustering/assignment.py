@@ -1,0 +1,92 @@
+"""Soft assignment of voxels to clusters of like features, position and intensity."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SHARPEST = 0.01  # lower bound of the temperature
+POSITION_WEIGHT, INTENSITY_WEIGHT = 0.25, 4.0  # at the start, relative to a cosine similarity of features
+
+
+class VoxelClusteringModule(nn.Module):
+    """Probability of each of K clusters for every voxel (or token of voxels).
+
+    A cluster has three centroids, all learned: c_f of the features, c_p of the position, c_i of the intensity. With
+    T the learned temperature, between 0.01 and 1 (0.1 at the start),
+
+        logit_k = (cos(E f, c_f,k) - a |p - c_p,k|² - b (i - c_i,k)²) / T.
+
+    Position and intensity have centroids in their own units, rather than inside one embedding, so that a cluster can
+    be placed from anatomy (`set_centroids`), read as a place and a density, and applied at any resolution
+    (`voxel_clusters`). The low temperature is what makes clusters: a cosine at T = 1 assigns everything to everything.
+
+    Args:
+        voxel_dim: width of the features.
+        num_clusters: K.
+        use_position: False leaves the position out (for comparison).
+
+    Input: features (B, N, voxel_dim), positions (N, 3) or (B, N, 3) in [-1, 1], intensity (B, N, 1), 0 to 1 over the
+    range of the CT. Output (B, N, K), rows that sum to 1.
+    """
+
+    def __init__(self, voxel_dim: int = 256, num_clusters: int = 64, use_position: bool = True) -> None:
+        super().__init__()
+        if num_clusters < 2:
+            raise ValueError(f"at least two clusters are needed, got {num_clusters}")
+        self.num_clusters = num_clusters
+        self.use_position = use_position
+        self.log_sharpest = math.log(SHARPEST)  # scripted code reads no module constants
+        self.embed = nn.Linear(voxel_dim, voxel_dim)
+        self.feature_centroids = nn.Parameter(torch.randn(num_clusters, voxel_dim))
+        # evenly over places and intensities from the start, so that no cluster begins empty
+        start = torch.quasirandom.SobolEngine(4).draw(num_clusters + 1)[1:]
+        self.position_centroids = nn.Parameter(1.8 * start[:, :3] - 0.9, requires_grad=use_position)
+        self.intensity_centroids = nn.Parameter(start[:, 3].clone())
+        self.log_position_weight = nn.Parameter(torch.tensor(math.log(POSITION_WEIGHT)), requires_grad=use_position)
+        self.log_intensity_weight = nn.Parameter(torch.tensor(math.log(INTENSITY_WEIGHT)))
+        self.sharpness = nn.Parameter(torch.zeros(()))
+
+    def temperature(self) -> Tensor:
+        """Temperature T, a scalar in (0.01, 1) whose gradient never vanishes inside."""
+        return torch.exp(self.log_sharpest * torch.sigmoid(self.sharpness))
+
+    def similarity(self, features: Tensor) -> Tensor:
+        """Cosines (B, N, K) between features (B, N, voxel_dim) and the centroids."""
+        return F.normalize(self.embed(features), dim=-1) @ F.normalize(self.feature_centroids, dim=-1).t()
+
+    def logits(self, similarity: Tensor, positions: Tensor, intensity: Tensor) -> Tensor:
+        """Logits (B, N, K), up to a term common to all clusters."""
+        # -|p - c|² without |p|², which the softmax ignores: one small product instead of (N, K, 3) differences
+        centroid = self.intensity_centroids
+        score = similarity + self.log_intensity_weight.exp() * (2 * intensity * centroid - centroid * centroid)
+        if self.use_position:
+            place = 2 * positions @ self.position_centroids.t() - self.position_centroids.square().sum(-1)
+            score = score + self.log_position_weight.exp() * place
+        return score / self.temperature()
+
+    def assign(self, similarity: Tensor, positions: Tensor, intensity: Tensor) -> Tensor:
+        """Assignments (B, N, K) where the similarity of the features is known."""
+        return self.logits(similarity, positions, intensity).softmax(dim=-1)
+
+    def forward(self, features: Tensor, positions: Tensor, intensity: Tensor) -> Tensor:
+        return self.assign(self.similarity(features), positions, intensity)
+
+    @torch.jit.unused
+    def set_centroids(self, positions: Tensor, intensities: Tensor) -> None:
+        """Place the clusters: positions (K, 3) in [-1, 1], intensities (K,) in 0 to 1.
+
+        Raises:
+            ValueError: for another number of clusters.
+        """
+        if positions.shape != self.position_centroids.shape or intensities.shape != self.intensity_centroids.shape:
+            raise ValueError(
+                f"{self.num_clusters} clusters need positions (K, 3) and intensities (K,), "
+                f"got {tuple(positions.shape)} and {tuple(intensities.shape)}"
+            )
+        with torch.no_grad():
+            self.position_centroids.copy_(positions)
+            self.intensity_centroids.copy_(intensities)

@@ -1,0 +1,1 @@
+"""The vertebra pipeline: CT grids, crops, training data, labelling, segmentation and evaluation."""

@@ -1,0 +1,81 @@
+"""Left and right: exchanged sides are noticed in every orientation, mirroring exchanges labels and not sides."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from monai.data import MetaTensor
+
+from bundles.han_segmentation.scripts.han_reader import validity_mask
+from bundles.han_segmentation.scripts.laterality import RandMirrord, left_right_axis, side_warnings
+from shared.han_organs import NUMBERS, PAIRS, mirrored_numbers
+from shared.itk_images import to_sitk
+from tests.han_segmentation.heads import head
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def in_orientation(codes: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and affine (RAS) of the head with its axes as named."""
+    image = sitk.DICOMOrient(to_sitk(head().labels, head().affine), codes)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    return sitk.GetArrayFromImage(image).T, LPS @ affine
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SAL"])
+def test_exchanged_labels_are_noticed_in_any_orientation(codes):
+    labels, affine = in_orientation(codes)
+    assert side_warnings(labels, affine) == []
+    assert len(side_warnings(mirrored_numbers()[labels], affine)) == len(PAIRS)
+    flipped = np.flip(labels, left_right_axis(affine))
+    assert len(side_warnings(flipped, affine)) == len(PAIRS), "a mirrored image with labels as they were"
+
+
+def test_one_pair_and_a_single_organ_on_the_wrong_side():
+    labels, affine = head().labels.copy(), head().affine
+    left, right = NUMBERS["Parotid_L"], NUMBERS["Parotid_R"]
+    labels[labels == left] = 99
+    labels[labels == right] = left
+    alone = labels.copy()
+    alone[alone == 99] = 0
+    assert side_warnings(alone, affine) == ["Parotid_L lies on the other side of the midline"]
+    labels[labels == 99] = right
+    (line,) = side_warnings(labels, affine)
+    assert "Parotid_L" in line and "exchanged" in line
+
+
+@pytest.mark.parametrize("codes", ["LPS", "PIR"])
+def test_mirror_makes_another_patient_whose_left_is_left(codes):
+    labels, affine = in_orientation(codes)
+    data: dict[Hashable, Any] = {
+        "image": MetaTensor(torch.from_numpy(labels[None].astype(np.float32)), affine=torch.from_numpy(affine)),
+        "label": MetaTensor(torch.from_numpy(labels[None].copy()), affine=torch.from_numpy(affine)),
+        "valid": torch.from_numpy(validity_mask((NUMBERS["Parotid_L"], NUMBERS["Brainstem"]))),
+    }
+    mirror = RandMirrord(("image", "label"), label_keys="label", valid_key="valid", prob=1.0)
+    result = mirror(data)
+    mirrored = result["label"].numpy()[0]
+    assert side_warnings(mirrored, affine) == [] and not np.array_equal(mirrored, labels)
+    np.testing.assert_array_equal(mirrored, mirrored_numbers()[result["image"].numpy()[0].astype(int)])
+    assert np.flatnonzero(result["valid"]).tolist() == sorted([NUMBERS["Parotid_R"], NUMBERS["Brainstem"]])
+    twice = mirror(result)
+    np.testing.assert_array_equal(twice["label"].numpy()[0], labels)
+    np.testing.assert_array_equal(result["label"].affine, affine)
+    assert torch.equal(data["label"].as_tensor()[0], torch.from_numpy(labels)), "the input stays as it was"
+
+
+def test_mirror_by_chance_is_repeatable():
+    labels = torch.from_numpy(head().labels[None].copy())
+    mirror = RandMirrord("label", label_keys="label", prob=0.5)
+    drawn = []
+    for _ in range(2):
+        mirror.set_random_state(seed=4)
+        drawn.append([bool(torch.equal(mirror({"label": labels})["label"], labels)) for _ in range(8)])
+    assert drawn[0] == drawn[1] and set(drawn[0]) == {True, False}

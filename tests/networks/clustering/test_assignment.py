@@ -1,0 +1,107 @@
+"""Soft clusters of voxels, in one level and in two."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shared.networks.clustering import (
+    HierarchicalClusteringModule,
+    VoxelClusteringModule,
+    assignment_entropy,
+    diversity_loss,
+)
+from shared.networks.clustering.position import grid_positions
+
+GRID = (4, 4, 4)
+
+
+@pytest.fixture
+def voxels() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Features, positions and intensities of 64 voxels."""
+    generator = torch.Generator().manual_seed(0)
+    features, intensity = torch.randn(2, 64, 16, generator=generator), torch.rand(2, 64, 1, generator=generator)
+    return features, grid_positions(GRID), intensity
+
+
+@pytest.mark.parametrize("kind", [VoxelClusteringModule, HierarchicalClusteringModule])
+def test_assignments_are_probabilities_with_gradients_to_every_parameter(kind, voxels) -> None:
+    module = kind(16, 16)
+    assignments = module(*voxels)
+    assert assignments.shape == (2, 64, 16)
+    assert torch.allclose(assignments.sum(-1), torch.ones(2, 64), atol=1e-5)
+    (assignments * torch.randn(16)).square().sum().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None and float(parameter.grad.abs().sum()) > 0, name
+
+
+def test_an_untrained_module_clusters_and_uses_what_it_has(voxels) -> None:
+    """Cosine similarity at temperature 1 leaves an entropy of 0.9995 log K: no clusters at all."""
+    torch.manual_seed(0)
+    assignments = VoxelClusteringModule(16, 16)(*voxels).detach()
+    assert float(assignment_entropy(assignments).mean()) < 0.7
+    assert float(diversity_loss(assignments)) < 0.3
+
+
+def test_logits_are_those_of_the_formula(voxels) -> None:
+    module = VoxelClusteringModule(16, 8)
+    features, positions, intensity = voxels
+    apart = torch.cdist(positions, module.position_centroids).square()
+    denser = (intensity - module.intensity_centroids).square()
+    weights = module.log_position_weight.exp(), module.log_intensity_weight.exp()
+    score = module.similarity(features) - weights[0] * apart - weights[1] * denser
+    assert float(module.temperature()) == pytest.approx(0.1)
+    assert torch.allclose(module(*voxels), (score / 0.1).softmax(-1), atol=1e-5)
+
+
+def test_voxels_go_to_the_cluster_that_lies_where_they_lie(voxels) -> None:
+    module = VoxelClusteringModule(16, 2)
+    module.set_centroids(torch.tensor([[-0.5, 0, 0], [0.5, 0, 0]]), torch.tensor([0.5, 0.5]))
+    features, positions, intensity = voxels
+    assignments = module.assign(torch.zeros(2, 64, 2), positions, intensity)
+    assert torch.equal(assignments.argmax(-1)[0], (positions[:, 0] > 0).long())
+
+
+def test_without_position_a_voxel_may_be_anywhere(voxels) -> None:
+    features, positions, intensity = voxels
+    moved = positions.flip(0)
+    without = VoxelClusteringModule(16, 8, use_position=False)
+    assert torch.equal(without(features, positions, intensity), without(features, moved, intensity))
+    with_position = VoxelClusteringModule(16, 8)
+    assert not torch.allclose(with_position(features, positions, intensity), with_position(features, moved, intensity))
+
+
+@pytest.mark.parametrize("sharpness, temperature", [(-1e3, 1.0), (1e3, 0.01)])
+def test_the_temperature_is_bounded(sharpness: float, temperature: float) -> None:
+    module = VoxelClusteringModule(8, 4)
+    torch.nn.init.constant_(module.sharpness, sharpness)
+    assert float(module.temperature()) == pytest.approx(temperature)
+
+
+def test_coarse_clusters_are_the_sums_of_their_children(voxels) -> None:
+    module = HierarchicalClusteringModule(16, 12, coarse_clusters=3)
+    coarse = module.coarse_assignments(module(*voxels))
+    assert torch.allclose(coarse, module.coarse(*voxels), atol=1e-5)
+
+
+def test_centroids_of_a_hierarchy_are_means_of_children() -> None:
+    module = HierarchicalClusteringModule(8, 4, coarse_clusters=2)
+    positions = torch.tensor([[-1.0, 0, 0], [-0.5, 0, 0], [0.5, 0, 0], [1.0, 0, 0]])
+    module.set_centroids(positions, torch.tensor([0.0, 0.2, 0.6, 0.8]))
+    assert torch.allclose(module.coarse.position_centroids[:, 0], torch.tensor([-0.75, 0.75]))
+    assert torch.allclose(module.coarse.intensity_centroids, torch.tensor([0.1, 0.7]))
+
+
+@pytest.mark.parametrize("kind", [VoxelClusteringModule, HierarchicalClusteringModule])
+def test_scripted_equals_eager(kind, voxels) -> None:
+    module = kind(16, 16)
+    assert torch.allclose(torch.jit.script(module)(*voxels), module(*voxels), atol=1e-6)
+
+
+def test_numbers_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="two clusters"):
+        VoxelClusteringModule(8, 1)
+    with pytest.raises(ValueError, match="divided"):
+        HierarchicalClusteringModule(8, 10, coarse_clusters=4)
+    with pytest.raises(ValueError, match="4 clusters"):
+        VoxelClusteringModule(8, 4).set_centroids(torch.zeros(3, 3), torch.zeros(3))
