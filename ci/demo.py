@@ -55,7 +55,8 @@ def main() -> int:
     parser.add_argument("bundles", nargs="*", help="names; all when none is given")
     parser.add_argument("--output", type=Path, default=ROOT / "demo_output")
     args = parser.parse_args()
-    found = {p.parent.parent.name: p.parent.parent for p in sorted(ROOT.glob("bundles/*/scripts/demo.py"))}
+    scripts = (p.parent.parent for p in sorted(ROOT.glob("bundles/*/scripts/demo.py")))
+    found = {p.name: p for p in scripts if (p / "configs").is_dir()}
     if unknown := set(args.bundles) - set(found):
         parser.error(f"no such bundle: {', '.join(sorted(unknown))}; there are {', '.join(found)}")
     rows = []
