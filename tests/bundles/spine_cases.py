@@ -68,7 +68,7 @@ BAD_INPUTS = (
     BadInput("slice.nii.gz", write_slice, "single slice"),
     BadInput("series.nii.gz", write_series, "time series"),
     BadInput("nan.nii.gz", write_nan, "(?i)nan|not finite|no number"),
-    BadInput("truncated.nii.gz", write_truncated, "cut off or damaged"),
+    BadInput("truncated.nii.gz", write_truncated, "no whole NIfTI file"),
     BadInput("blank.nii.gz", write_blank, "blank"),
 )
 
