@@ -10,7 +10,8 @@ if [ -z "${BUNDLES_DATA:-}" ] && [ -d ../shared/data ]; then
     BUNDLES_DATA="$(cd ../shared/data && pwd)"
 fi
 [ -z "${BUNDLES_DATA:-}" ] || export BUNDLES_DATA
-export LABEL="${LABEL:-0}" MPLBACKEND=Agg
+# UTF-8 whatever the locale: progress bars are not ASCII, and the workers read what commands print
+export LABEL="${LABEL:-0}" MPLBACKEND=Agg PYTHONUTF8=1
 
 echo "== lint"
 ruff check --config ci/ruff.toml .

@@ -215,8 +215,11 @@ CONFIG = {
     "dataset_dir": "",
     "num_workers": 0,
     "cases": "$find_cases(@dataset_dir)",
-    "dataset": {"_target_": "monai.data.Dataset", "data": "@cases", "transform": {
-        "_target_": "LoadImaged", "keys": "image", "reader": "shared.readers.XrayReader"}},
+    "dataset": {
+        "_target_": "monai.data.Dataset",
+        "data": "@cases",
+        "transform": {"_target_": "LoadImaged", "keys": "image", "reader": "shared.readers.XrayReader"},
+    },
     "loader": {"_target_": "DataLoader", "dataset": "@dataset", "num_workers": "@num_workers"},
     "run": ["$list(@loader)"],
 }
@@ -231,7 +234,7 @@ def test_the_command_line_shows_one_line(tmp_path, num_workers):
     done = subprocess.run(
         [sys.executable, "-m", "monai.bundle", "run", "--config_file", config, "--dataset_dir", tmp_path / "data",
          "--num_workers", str(num_workers), "--workflow_type", "infer"],
-        cwd=ROOT, capture_output=True, text=True,
+        cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
     )  # fmt: skip
     assert done.returncode == 1
     problem = "is no image" if num_workers else "no such file or folder"

@@ -79,6 +79,7 @@ def ranks(tmp_path_factory):
             cwd=ROOT,
             stderr=subprocess.PIPE,
             text=True,
+            encoding="utf-8",
             env=os.environ | settings | {"RANK": str(index)},
         )
         for index in range(2)

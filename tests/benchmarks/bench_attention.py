@@ -59,7 +59,7 @@ def measure(side: str, voxels: int, steps: int) -> dict[str, float]:
 def measured(side: str, voxels: int, steps: int) -> dict[str, float]:
     """`measure` in a process of its own."""
     command = [sys.executable, "-m", "tests.benchmarks.bench_attention", side, str(voxels), str(steps)]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -56,5 +56,5 @@ def run_script(python: Path | str, script: Path, *args: object, threads: int) ->
     """Runs a script that prints one JSON object as its last line, with `threads` threads, and returns that object."""
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     command = [str(python), str(script), *map(str, args)]
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=True)
     return json.loads(done.stdout.splitlines()[-1])

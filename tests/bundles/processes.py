@@ -48,7 +48,7 @@ def bundle_command(
 
 def run(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=cwd, env=clean_environment(), text=True, timeout=TIMEOUT_S,
+        command, cwd=cwd, env=clean_environment(), text=True, encoding="utf-8", timeout=TIMEOUT_S,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 

@@ -28,6 +28,6 @@ def test_each_import_path_has_its_own_cache(tmp_path: Path) -> None:
     packages = {"shared": ROOT, "scripts.shared": bundle, "bundles.hand_landmarks.scripts.shared": ROOT}
     for package, folder in (*packages.items(), ("shared", ROOT)):
         command = [sys.executable, "-c", RENDER, package]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
         assert done.stdout.strip() == "True", done.stderr[-2000:]
     assert len(list((tmp_path / "monai-bundles" / "numba").iterdir())) == len(packages)

@@ -332,7 +332,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
 def test_memory_beside_the_volume_is_small() -> None:
-    done = subprocess.run([sys.executable, "-c", MEMORY], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=True
+    )
     assert float(done.stdout) < 64  # MB; a float32 volume of this size alone has 64
 
 
