@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .cases import CaseError, atomic_path
+from .cases import CaseError
+from .json_files import write_json
 
 AXES = "xyz"
 TABLE_ADVICE = "the table needs the columns image, (split,) x0, y0, x1, y1 … and one row for each image"
@@ -190,9 +191,7 @@ def write_landmarks(path: str | os.PathLike, result: Mapping[str, Any]) -> None:
     """
     if missing := {"case", "frame", "landmarks", "warnings"} - result.keys():
         raise ValueError(f"a result of landmarks needs {sorted(missing)}")
-    text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(path, result)
 
 
 def read_landmarks(path: str | os.PathLike, count: int) -> tuple[np.ndarray, np.ndarray]:

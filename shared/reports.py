@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from ignite.engine import Engine, Events
 
 from .cases import CaseEvaluator, CaseFailure, atomic_path, batch_name
 from .items import iteration_items
+from .json_files import write_json
 from .parallel import gather, rank
 
 
@@ -43,8 +43,7 @@ def write_metrics(
     """
     rows = plain(sorted(cases, key=lambda row: str(row.get("case"))))
     document = {"summary": plain(summary), **plain(more), "cases": rows}
-    with atomic_path(Path(output_dir) / "metrics.json") as path:
-        path.write_text(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(Path(output_dir) / "metrics.json", document)
     columns = list(dict.fromkeys(name for row in rows for name, v in row.items() if not isinstance(v, (list, dict))))
     with atomic_path(Path(output_dir) / "metrics.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")

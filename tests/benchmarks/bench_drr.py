@@ -6,9 +6,7 @@ ever adds time. A "gradient step" is forward and backward for the pose.
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +17,8 @@ import numpy as np
 import torch
 from diffdrr.drr import DRR
 from diffdrr.pose import RigidTransform
+from nanodrr.data import Subject as NanodrrSubject
+from nanodrr.drr import DRR as NanodrrDRR
 from torch import Tensor
 from torchio import ScalarImage, Subject
 
@@ -39,7 +39,7 @@ SIZE, DISTANCE, SAMPLES = 256, 850.0, 500
 DETECTOR = Detector(256, 256, (1.06, 1.06), 1020.0)
 # rays mainly along y, x and z; ZXY angles in degrees
 VIEWS = [(20.0, 15.0, 25.0), (75.0, 10.0, 15.0), (10.0, 70.0, 10.0)]
-NANODRR, RTK = "nanodrr==0.1.7", "itk-rtk==2.7.0.post1"
+RTK = "itk-rtk==2.7.0.post1"
 
 
 def make_volume() -> tuple[Tensor, Tensor]:
@@ -100,21 +100,12 @@ def diffdrr_step(volume: Tensor, affine: Tensor, renderer: str) -> Step:
     return gradient_step(lambda pose: drr(RigidTransform(to_diffdrr(pose, DETECTOR).pose), **options))
 
 
-def load_nanodrr() -> Any:
-    """nanodrr in an environment of its own, without the packages it shares with this one."""
-    python = peer_python("nanodrr", ["--no-deps", NANODRR])
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    sys.path.append(str(python.parent.parent / "lib" / version / "site-packages"))
-    return importlib.import_module("nanodrr.drr"), importlib.import_module("nanodrr.data").Subject
-
-
 def nanodrr_step(volume: Tensor, affine: Tensor, device: str) -> Step:
     """Gradient step of nanodrr as its own documentation uses it."""
-    module, subject_type = load_nanodrr()
     image = ScalarImage(tensor=volume[None], affine=affine.numpy())
-    subject = subject_type.from_images(image, convert_to_mu=False).to(device)
+    subject = NanodrrSubject.from_images(image, convert_to_mu=False).to(device)
     sdd = torch.tensor([DETECTOR.sdd], device=device)
-    drr = module.DRR(intrinsics_to_nanodrr(DETECTOR).to(device, torch.float32), sdd, DETECTOR.rows, DETECTOR.columns)
+    drr = NanodrrDRR(intrinsics_to_nanodrr(DETECTOR).to(device, torch.float32), sdd, DETECTOR.rows, DETECTOR.columns)
     return gradient_step(lambda pose: drr(subject, pose, n_samples=SIZE), device)
 
 

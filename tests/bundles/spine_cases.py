@@ -9,10 +9,10 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 
 from shared.phantoms.torso import write_torso_dataset
 from shared.spine.dataset import read_cases, split_cases
+from tests.bundles.bad_input import inference_calls
 from tests.bundles.spec import BadCall, BadInput, Data
 
 PATIENTS, FIRST_SEED, FOLDS = 4, 40, 2
@@ -73,16 +73,6 @@ BAD_INPUTS = (
 )
 
 
-def empty_folder(folder: Path) -> Mapping[str, Any]:
-    (folder / "empty").mkdir()
-    return {"dataset_dir": folder / "empty"}
-
-
-def other_weights(folder: Path) -> Mapping[str, Any]:
-    torch.save(torch.nn.Linear(2, 2).state_dict(), folder / "other.pt")
-    return {"ckpt_path": folder / "other.pt"}
-
-
 def table_of(folder: Path, text: str) -> Mapping[str, Any]:
     (folder / "cases.csv").write_text(text)
     return {"table": folder / "cases.csv"}
@@ -91,10 +81,7 @@ def table_of(folder: Path, text: str) -> Mapping[str, Any]:
 HEADER = "name,type,image_path,mask_path,centroid_json_path\n"
 
 BAD_CALLS = (
-    BadCall("no_such_folder", "inference", lambda f: {"dataset_dir": f / "nowhere"}, "nowhere: no such file or folder"),
-    BadCall("empty_folder", "inference", empty_folder, "empty: holds no volume"),
-    BadCall("missing_weights", "inference", lambda f: {"ckpt_path": f / "none.pt"}, "none.pt: no such weights file"),
-    BadCall("other_weights", "inference", other_weights, "other.pt: holds weights of another network"),
+    *inference_calls("volume"),
     BadCall("no_table", "train", lambda f: {"table": f / "none.csv"}, "none.csv: no such table"),
     BadCall("no_rows", "train", lambda f: table_of(f, HEADER), "cases.csv: lists no case"),
     BadCall(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 import torch
 from diffdrr.drr import DRR
@@ -162,7 +160,6 @@ def test_nanodrr_image_is_ours() -> None:
     assert relative_rmse(ours, torch.tensor(NANODRR_IMAGE, dtype=F64)) < 5e-3
 
 
-@pytest.mark.skipif(importlib.util.find_spec("nanodrr") is None, reason="nanodrr is not installed")
 def test_nanodrr_backend_and_its_gradient(small: tuple[Tensor, Tensor]) -> None:
     volume, affine = smooth_volume((48, 40, 32), (2.2, 2.4, 2.6))
     detector = Detector(24, 28, (6.0, 5.0), 1020.0, (7.0, -5.0))

@@ -9,10 +9,11 @@ from bundles.xray_ct_registration.scripts.network_io import decode, encode, netw
 from bundles.xray_ct_registration.scripts.pose_file import pose_document, read_pose
 from bundles.xray_ct_registration.scripts.pose_metrics import pose_errors
 from bundles.xray_ct_registration.scripts.pose_space import PoseSpace
-from bundles.xray_ct_registration.scripts.simulate import arc, write_json
+from bundles.xray_ct_registration.scripts.simulate import arc
 from bundles.xray_ct_registration.scripts.subject import reaching_detector, render_subject
 from bundles.xray_ct_registration.scripts.views import exposed, make_view
 from shared.drr.geometry import Detector, project_points
+from shared.json_files import write_json
 from tests.xray_ct_registration.patient import DETECTOR, SPACE, a_pose, patient, pose_of
 
 
@@ -89,7 +90,7 @@ def test_collimated_areas_do_not_count(shade: float) -> None:
 def test_pose_file_round_trip(tmp_path) -> None:
     pose = pose_of(a_pose())
     detector = Detector(30, 40, (1.0, 2.0), 900.0, (3.0, -4.0))
-    write_json(pose_document("case", pose, detector), tmp_path / "case_pose.json")
+    write_json(tmp_path / "case_pose.json", pose_document("case", pose, detector))
     found, read, content = read_pose(tmp_path / "case_pose.json")
     torch.testing.assert_close(found, pose)
     assert read.to_dict() == detector.to_dict()

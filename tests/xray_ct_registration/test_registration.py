@@ -19,11 +19,12 @@ from bundles.xray_ct_registration.scripts.refine import climb, polish
 from bundles.xray_ct_registration.scripts.register import Schedule, register
 from bundles.xray_ct_registration.scripts.render_drr import read_result, render_results
 from bundles.xray_ct_registration.scripts.results import SaveRegistration
-from bundles.xray_ct_registration.scripts.simulate import arc, film, simulate_cases, write_json
+from bundles.xray_ct_registration.scripts.simulate import arc, film, simulate_cases
 from bundles.xray_ct_registration.scripts.subject import render_subject
 from bundles.xray_ct_registration.scripts.views import make_view
 from bundles.xray_ct_registration.scripts.visualize import visualize_results
 from shared.drr.geometry import project_points
+from shared.json_files import write_json
 from tests.xray_ct_registration.patient import DETECTOR, SPACE, a_pose, patient, pose_of, view_at
 
 SCHEDULE = Schedule(
@@ -126,7 +127,7 @@ def results(tmp_path_factory):
     with torch.no_grad():  # as evaluators run
         found = inferer(image, lambda batch: answer[None].expand(len(batch), -1))
     item = SaveRegistration(patient(), str(folder))({"case": "case", "image": image, "pred": found})
-    write_json(pose_document("case", pose_of(true), DETECTOR), folder / "truth" / "case_pose.json")
+    write_json(folder / "truth" / "case_pose.json", pose_document("case", pose_of(true), DETECTOR))
     return folder, found, item, true
 
 

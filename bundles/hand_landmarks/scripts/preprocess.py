@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from .alignment import overview_matrix
 from .shared.cases import CaseDataset, CaseFailure, atomic_path
 from .shared.deform import Deformation
 from .shared.heatmaps import gaussian_heatmaps
+from .shared.json_files import write_json
 from .shared.points import transform_points
 
 logger = logging.getLogger(__name__)
@@ -71,8 +71,7 @@ def write_preprocessed(dataset: CaseDataset, output_dir: str, size: Sequence[int
             "inverted": image.meta["inverted"],
             "landmarks": np.asarray(points).round(3).tolist(),
         }
-        with atomic_path(folder / f"{case}_canvas.json") as path:
-            path.write_text(json.dumps(record, indent=1))
+        write_json(folder / f"{case}_canvas.json", record)
         matrix = overview_matrix(tuple(pixels.shape[1:]), tuple(size))
         view = Deformation(matrix[:2].float(), None, tuple(size)).apply(pixels)[0]
         in_view = transform_points(points, torch.linalg.inv(matrix))

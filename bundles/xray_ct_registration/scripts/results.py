@@ -15,8 +15,9 @@ from torch import Tensor
 from .pose_file import pose_document
 from .register import Registration
 from .shared.cases import atomic_path
+from .shared.json_files import write_json
 from .shared.plots import save_figure
-from .simulate import write_json, write_png
+from .simulate import write_png
 from .subject import Subject, render_subject
 from .views import View, view_poses
 
@@ -76,8 +77,8 @@ class SaveRegistration(Transform):
         views: list[View] = image.meta["views"]
         case = str(data.get("case", "case"))
         folder = self.output_dir / case
-        finals = [pose for pose in view_poses(result.camera_to_world[None], views)]
-        firsts = [pose for pose in view_poses(result.initial_camera_to_world[None], views)]
+        finals = view_poses(result.camera_to_world[None], views)
+        firsts = view_poses(result.initial_camera_to_world[None], views)
         pictures = []
         for number, (view, first, final) in enumerate(zip(views, firsts, finals, strict=True)):
             suffix = f"_view{number}" if number else ""
@@ -109,7 +110,7 @@ class SaveRegistration(Transform):
                 for path, pose, view in zip(image.meta["paths"], finals, views, strict=True)
             ]
         document = pose_document(case, result.camera_to_world, views[0].detector, **more)
-        write_json(document, self.output_dir / f"{case}_pose.json")
+        write_json(self.output_dir / f"{case}_pose.json", document)
         drawn = MetaTensor(pictures[0].mT[None].contiguous(), meta={"filename_or_obj": f"{case}.png"})
         return {**data, "pred": drawn}
 

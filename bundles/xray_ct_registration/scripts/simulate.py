@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import fire
 import numpy as np
@@ -23,6 +21,7 @@ from .pose_space import PoseSpace
 from .shared.cases import atomic_path
 from .shared.drr.attenuation import log_image, transmission, with_quantum_noise
 from .shared.drr.geometry import Detector
+from .shared.json_files import write_json
 from .shared.seeding import mix_seed
 from .subject import Subject, load_subject, render_subject
 
@@ -64,12 +63,6 @@ def write_png(image: Tensor, path: Path) -> None:
     values = (image.clamp(0, 1) * 65535).round().numpy().astype(np.uint16)
     with atomic_path(path) as temporary:
         Image.fromarray(values).save(temporary, format="PNG")
-
-
-def write_json(content: Any, path: Path) -> None:
-    """Write JSON, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def simulate_cases(
@@ -115,11 +108,11 @@ def simulate_cases(
             image = film(render_subject(exact, pose, detector, backend)[0, 0], generator, degrade)
             name = case if len(views_deg) == 1 else f"{case}_view{number}"
             write_png(image, folder / f"{name}.png")
-            write_json(detector.to_dict(), folder / f"{name}_geometry.json")
-            write_json(pose_document(name, pose[0], detector), output_dir / "truth" / f"{name}_pose.json")
+            write_json(folder / f"{name}_geometry.json", detector.to_dict())
+            write_json(output_dir / "truth" / f"{name}_pose.json", pose_document(name, pose[0], detector))
             views.append({"image": f"{name}.png", "camera_to_first": relative[0].tolist()})
         if len(views) > 1:
-            write_json({"case": case, "views": views}, folder / "views.json")
+            write_json(folder / "views.json", {"case": case, "views": views})
         names.append(case)
     return names
 

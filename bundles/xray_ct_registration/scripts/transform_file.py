@@ -15,8 +15,9 @@ import fire
 import numpy as np
 import SimpleITK as sitk
 
-from .shared.cases import CaseError, atomic_path
+from .shared.cases import CaseError
 from .shared.itk_images import map_points
+from .shared.json_files import write_json
 
 
 def grid_values(image: sitk.Image) -> dict[str, list]:
@@ -51,8 +52,7 @@ def write_transform(path: str | os.PathLike, values: Mapping[str, Any], matrix: 
         "original_to_preprocessed": matrix.tolist(),
         "preprocessed_to_original": np.linalg.inv(matrix).tolist(),
     }
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1))
+    write_json(path, record)
 
 
 def read_transform(path: str | os.PathLike) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import os
 import sys
@@ -16,7 +15,9 @@ from tqdm import tqdm
 
 from .shared.cases import CaseDataset, CaseError, CaseFailure, atomic_path
 from .shared.itk_images import write_image
+from .shared.json_files import write_json
 from .shared.masks import present_labels
+from .shared.reports import plain
 from .shared.volume_preview import three_planes
 from .study import Study
 from .transform_file import grid_values, write_transform
@@ -80,8 +81,7 @@ class SaveStudy:
             "preprocessed_grid": grid_values(study.ct),
         }
         write_transform(self.output_dir / f"{study.case}_transform.json", values, study.matrix)
-        with atomic_path(self.output_dir / f"{study.case}_report.json") as path:
-            path.write_text(json.dumps(case_report(study), indent=1))
+        write_json(self.output_dir / f"{study.case}_report.json", plain(case_report(study)))
         failed = coregistration_of(study).get("failed")
         return {
             "case": study.case,

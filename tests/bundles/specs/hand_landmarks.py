@@ -11,11 +11,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from tests.bundles.bad_input import inference_calls, picture, write_colour, write_truncated
 from tests.bundles.processes import run
 from tests.bundles.result_forms import check_landmarks
 from tests.bundles.spec import BadCall, BadInput, BundleSpec, Data
@@ -41,22 +41,6 @@ def check_result(content: Mapping[str, Any]) -> None:
     check_landmarks(content, LANDMARKS, dims=2)
     assert content["side"] in ("left", "right")
     assert content["mm_per_pixel_source"]
-
-
-def picture(size: tuple[int, int], seed: int = 0) -> Image.Image:
-    """Noise of (width, height) pixels."""
-    values = np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8)
-    return Image.fromarray(values)
-
-
-def write_truncated(path: Path) -> None:
-    picture((200, 300)).save(path)
-    path.write_bytes(path.read_bytes()[:2000])
-
-
-def write_colour(path: Path) -> None:
-    values = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
-    Image.fromarray(values).save(path)
 
 
 def write_nan(path: Path) -> None:
@@ -89,16 +73,6 @@ BAD_INPUTS = (
 )
 
 
-def empty_folder(folder: Path) -> Mapping[str, Any]:
-    (folder / "empty").mkdir()
-    return {"dataset_dir": folder / "empty"}
-
-
-def other_weights(folder: Path) -> Mapping[str, Any]:
-    torch.save(torch.nn.Linear(2, 2).state_dict(), folder / "other.pt")
-    return {"ckpt_path": folder / "other.pt"}
-
-
 def table(folder: Path, rows: list[list[str]]) -> Mapping[str, Any]:
     header = ["image", "split", *(f"{axis}{i}" for i in range(LANDMARKS) for axis in "xy")]
     with open(folder / "landmarks.csv", "w", newline="") as file:
@@ -107,10 +81,7 @@ def table(folder: Path, rows: list[list[str]]) -> Mapping[str, Any]:
 
 
 BAD_CALLS = (
-    BadCall("no_such_folder", "inference", lambda f: {"dataset_dir": f / "nowhere"}, "nowhere: no such file or folder"),
-    BadCall("empty_folder", "inference", empty_folder, "empty: holds no radiograph"),
-    BadCall("missing_weights", "inference", lambda f: {"ckpt_path": f / "none.pt"}, "none.pt: no such weights file"),
-    BadCall("other_weights", "inference", other_weights, "other.pt: holds weights of another network"),
+    *inference_calls("radiograph"),
     BadCall("short_row", "evaluate", lambda f: table(f, [["hand_0004", "validation", "1.0"]]), "landmarks.csv: .*;"),
     BadCall("no_rows", "evaluate", lambda f: table(f, []), "landmarks.csv: .*;"),
     BadCall("no_table", "train", lambda f: {"landmarks": f / "none.csv"}, "none.csv: .*;"),

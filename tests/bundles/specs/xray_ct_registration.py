@@ -14,9 +14,9 @@ from PIL import Image
 
 from bundles.xray_ct_registration.scripts.pose_space import PoseSpace
 from bundles.xray_ct_registration.scripts.simulate import simulate_cases
+from tests.bundles.bad_input import empty_folder, inference_calls, picture, write_colour, write_truncated
 from tests.bundles.processes import run_bundle
 from tests.bundles.spec import BadCall, BadInput, BundleSpec, Data
-from tests.bundles.specs.hand_landmarks import empty_folder, other_weights, picture, write_colour, write_truncated
 from tests.xray_ct_registration.patient import DETECTOR, patient, volume
 
 CASES = ("xray_000", "xray_001")
@@ -92,13 +92,10 @@ BAD_INPUTS = (
 )
 
 BAD_CALLS = (
-    BadCall("no_such_folder", "inference", lambda f: {"dataset_dir": f / "nowhere"}, "nowhere: no such file or folder"),
-    BadCall("empty_folder", "inference", empty_folder, "empty: holds no radiograph"),
+    *inference_calls("radiograph"),
     BadCall("no_ct", "inference", no_ct, "none.nii.gz: no such CT"),
     BadCall("picture_for_a_ct", "inference", picture_for_a_ct, "picture.png: .*;"),
     BadCall("air_for_a_ct", "inference", air_for_a_ct, "air.nii.gz: holds nothing but air"),
-    BadCall("missing_weights", "inference", lambda f: {"ckpt_path": f / "none.pt"}, "none.pt: no such weights file"),
-    BadCall("other_weights", "inference", other_weights, "other.pt: holds weights of another network"),
     BadCall("no_truth", "evaluate", lambda f: {"truth_dir": f / "nowhere"}, "nowhere: no such folder"),
     BadCall("no_results", "evaluate", empty_folder, "empty: holds no results"),
     BadCall("no_cts", "train", empty_folder, "empty: holds no"),
