@@ -16,7 +16,7 @@ from monai.handlers import EarlyStopHandler
 
 from .cases import CaseError, atomic_path, one_line
 from .parallel import rank
-from .weights import describe_mismatch, read_tensors
+from .weights import describe_mismatch, load_weights, read_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +75,11 @@ class TrainingCheckpoint:
         fold_dir: folder of one fold of a cross-validation, in which the files appear as ``latest.pt`` and ``best.pt``
             as well, and every ``keep_every`` epochs as ``epoch_0050.pt``. "auto" then resumes this fold.
         keep_every: epochs.
+        init_from: weights that a new training starts from instead of random ones; a resumed one ignores them.
 
     Raises:
-        CaseError: when the training starts, if the checkpoint is missing or of another training.
+        CaseError: when the training starts, if the checkpoint is missing or of another training, or if the weights to
+            start from are missing or of another network.
     """
 
     def __init__(
@@ -90,12 +92,13 @@ class TrainingCheckpoint:
         objects: Mapping[str, Any] | None = None,
         fold_dir: str | os.PathLike | None = None,
         keep_every: int = 50,
+        init_from: str | os.PathLike | None = None,
     ) -> None:
         self.output_dir, self.network, self.evaluator = Path(output_dir), network, evaluator
         self.fold_dir = None if fold_dir is None else Path(fold_dir)
         self.keep_every = keep_every
         self.objects = {"optimizer": optimizer, **(objects or {})}
-        self.resume = resume
+        self.resume, self.init_from = resume, init_from
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.STARTED, self.start)
@@ -164,6 +167,9 @@ class TrainingCheckpoint:
         """Take over the checkpoint, if one is asked for."""
         path = self.checkpoint_path()
         if path is None:
+            if self.init_from:
+                load_weights(unwrap(self.network), self.init_from, "give --init_from the model.pt of such a training")
+                logger.info("starts from the weights of %s", self.init_from)
             return
         state = read_tensors(path)
         advice = "give --resume a checkpoint_last.pt of this training, or start anew without it"

@@ -14,18 +14,23 @@ from .cases import CaseError, one_line
 OWN_WEIGHTS = "give --ckpt_path the weights of this bundle (models/model.pt or the model.pt of a training)"
 
 
-def read_tensors(path: str | os.PathLike, device: torch.device | str = "cpu") -> Any:
+def read_tensors(path: str | os.PathLike, device: torch.device | str = "cpu", advice: str = OWN_WEIGHTS) -> Any:
     """Content of a file of tensors and plain values, read without running any code in it.
+
+    Args:
+        path: of the file.
+        device: where the tensors go.
+        advice: what to do about a file that is not to be read.
 
     Raises:
         CaseError: when the file is missing or holds anything else.
     """
     if not Path(path).is_file():
-        raise CaseError(path, "no such weights file", OWN_WEIGHTS)
+        raise CaseError(path, "no such weights file", advice)
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
-        raise CaseError(path, "is not a file of plain tensors that PyTorch can read", OWN_WEIGHTS) from error
+        raise CaseError(path, "is not a file of plain tensors that PyTorch can read", advice) from error
 
 
 def describe_mismatch(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> str | None:
@@ -46,8 +51,13 @@ def describe_mismatch(expected: dict[str, torch.Tensor], found: dict[str, torch.
     return "holds weights of another network: " + ", ".join(parts)
 
 
-def load_weights(network: torch.nn.Module, path: str | os.PathLike) -> torch.nn.Module:
+def load_weights(network: torch.nn.Module, path: str | os.PathLike, advice: str = OWN_WEIGHTS) -> torch.nn.Module:
     """Load a plain state dict into a network, every key of it.
+
+    Args:
+        network: takes the weights.
+        path: of the file.
+        advice: what to do about a file that does not fit.
 
     Returns:
         the network.
@@ -55,13 +65,13 @@ def load_weights(network: torch.nn.Module, path: str | os.PathLike) -> torch.nn.
     Raises:
         CaseError: when the file is missing, is not a plain state dict or belongs to another network.
     """
-    state = read_tensors(path)
+    state = read_tensors(path, advice=advice)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         is_checkpoint = isinstance(state, dict) and "trainer" in state
         kind = "is a checkpoint to resume a training from" if is_checkpoint else "is not a plain state dict"
-        raise CaseError(path, f"{kind}, no weights alone", OWN_WEIGHTS)
+        raise CaseError(path, f"{kind}, no weights alone", advice)
     if problem := describe_mismatch(network.state_dict(), state):
-        raise CaseError(path, problem, OWN_WEIGHTS)
+        raise CaseError(path, problem, advice)
     network.load_state_dict(state)
     return network
 

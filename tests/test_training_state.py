@@ -149,3 +149,23 @@ def test_folds_keep_their_files_apart(tmp_path):
     assert Training(tmp_path, epochs=4, resume="auto", fold_dir=folds[0]).run().trainer.state.epoch == 4
     history = json.loads((folds[0] / "history.json").read_text())
     assert [epoch for epoch, _ in history["train_loss"]] == [1, 2, 3, 4]
+
+
+def test_a_training_starts_from_given_weights(tmp_path, unbroken):
+    given = unbroken / "model.pt"
+    seen = {}
+    training = Training(tmp_path, epochs=1, init_from=str(given))
+    training.trainer.add_event_handler(
+        Events.ITERATION_STARTED(once=1), lambda _: seen.update(plain_weights(training.network))
+    )
+    training.run()
+    assert_equal_state(seen, torch.load(given))
+    last = torch.load(tmp_path / "checkpoint_last.pt")["network"]
+    assert not torch.equal(last["1.weight"], seen["1.weight"])  # and goes on from there
+
+    resumed = Training(tmp_path, epochs=1, resume="auto", init_from=str(given)).run()  # the checkpoint counts more
+    assert_equal_state(plain_weights(resumed.network), last)
+
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(CaseError, match="weights of another network.*--init_from"):
+        Training(tmp_path / "new", init_from=str(tmp_path / "other.pt")).run()

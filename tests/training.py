@@ -53,7 +53,7 @@ class Training:
 
     def __init__(
         self, output_dir: Path, epochs: int = 4, resume: str = "", num_workers: int = 0, handlers=(), val_handlers=(),
-        fold_dir: Path | None = None,
+        fold_dir: Path | None = None, init_from: str | None = None,
     ) -> None:  # fmt: skip
         torch.manual_seed(SEED)
         self.network = TinyNetwork()
@@ -89,6 +89,7 @@ class Training:
             {"lr_scheduler": scheduler, "early_stop": early_stop, "curves": self.curves},
             fold_dir,
             keep_every=2,
+            init_from=init_from,
         )
         self.trainer = SupervisedTrainer(
             device=torch.device("cpu"),

@@ -7,7 +7,9 @@ every time.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from .dataset import CHANNELS, FAR_MM
 from .grids import AIR_HU, normalize_hu, volume_affine
 
 Array = np.ndarray
+ASIDE_MM = 40.0  # how far a random turn moves the ends of a long crop at most
 
 
 def repeat_cases(cases: Sequence[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
@@ -161,10 +164,27 @@ class VertebraeCrop(SpineSample):
 
     Args:
         size, spacing_mm, ranges, cut_prob: as :class:`SpineSample`.
+        lengths: voxels along the body that random crops draw from; that of ``size`` where None. Batches of more than
+            one crop need one length.
 
     Returns (of the call): ``image`` (1, X, Y, Z), ``label`` (27, 3) in its indices, ``FAR_MM`` for what is not there,
     NaN for what is unknown, ``case``.
     """
+
+    def __init__(
+        self, size: Sequence[int], spacing_mm: float = 2.0, lengths: Sequence[int] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(size, spacing_mm, **kwargs)
+        self.lengths, self.most = lengths, self.ranges
+
+    def draw_length(self) -> None:
+        """Draw the length of the next crop; a long one is turned less, so that its ends stay in view."""
+        if self.most is None:
+            return
+        if self.lengths:
+            self.size = (*self.size[:2], int(self.lengths[self.R.randint(len(self.lengths))]))
+        half_mm = self.size[2] * self.spacing_mm / 2
+        self.ranges = replace(self.most, rotate=min(self.most.rotate, ASIDE_MM / half_mm))
 
     def centre(self, data: Mapping[Any, Any]) -> Array:
         """Centre (3,) of a crop, RAS mm: along the body within the image, across it on the bodies that are in view."""
@@ -179,6 +199,7 @@ class VertebraeCrop(SpineSample):
         return centre
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
+        self.draw_length()
         crop = self.crop(self.centre(data))
         image, _ = self.look(data, crop)
         centres = torch.as_tensor(data["centres"]).double()
@@ -193,6 +214,24 @@ class VertebraeCrop(SpineSample):
         return {"image": image, "label": self.points(crop, centres, kept).float(), "case": data["case"]}
 
 
+def mean_within(volume: MetaTensor, crop: Deformation, bent: Tensor) -> Tensor:
+    """Mean of a volume (C, X, Y, Z) over each voxel of a crop, from eight places in it.
+
+    A mask becomes the share that it fills. Learned from these, the border comes out between voxels; of a mask that is
+    cut at one half before, voxels of 2 mm keep a Dice of 0.93 alone.
+
+    Args:
+        volume: with its affine; 0 outside.
+        crop: what is cut out.
+        bent: from :func:`~shared.spine.augment.bent_indices`.
+    """
+    places = torch.tensor(list(itertools.product((-0.25, 0.25), repeat=3)), dtype=bent.dtype)
+    size = bent.shape[:3]
+    spots = (bent[:, :, :, None] + places).reshape(size[0], size[1], -1, 3)
+    values = crop_volume(volume, crop, spots, 0.0)
+    return values.reshape(-1, *size, len(places)).mean(dim=-1)
+
+
 class VertebraCrop(SpineSample):
     """Third stage: one vertebra, its landmark as a second channel, and its mask.
 
@@ -202,8 +241,8 @@ class VertebraCrop(SpineSample):
         jitter_mm: +- error of the landmark along each axis (random crops alone).
         posterior_mm: how far behind the body the crop is centred.
 
-    Returns (of the call): ``image``, ``landmark`` (the second channel) and ``label`` (float32, 0 or 1), each
-    (1, X, Y, Z), ``case`` with the name of the vertebra.
+    Returns (of the call): ``image``, ``landmark`` (the second channel) and ``label`` (float32, the share of each voxel
+    that the vertebra fills), each (1, X, Y, Z), ``case`` with the name of the vertebra.
     """
 
     def __init__(
@@ -233,8 +272,7 @@ class VertebraCrop(SpineSample):
         image, bent = self.look(data, crop)
         labels = data["labels"]
         chosen = MetaTensor(labels.as_tensor() == label, affine=labels.affine)
-        # the trilinear mask makes a smooth border of the steps of thick slices
-        mask = (crop_volume(chosen, crop, bent, 0.0) >= 0.5).float()
+        mask = mean_within(chosen, crop, bent)
         point = crop.to_output(torch.as_tensor(landmark)[None])
         kept = self.cut(image, point[0].numpy())
         for axis, (low, high) in enumerate(kept):

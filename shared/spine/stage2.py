@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from .crops import sample_grid
 from .field import FieldOfView
 from .grids import AIR_HU, normalize_hu, to_grid, volume_affine
 from .patches import Network, run_network, tile_starts
+from .posterior import label_log_probabilities
 from .refine import refine_points
 from .sequence import SpineLabelling, label_spine
 from .stage1 import SpineRegion
@@ -30,8 +32,11 @@ from .statistics import load_statistics
 from .volume_box import cut_box, file_name, volume_bounds
 
 LEAST_PEAK = 0.15
+MIN_PEAK = 0.4  # of the second-highest heatmap: hips and heads stay below it, chests and abdomens reach it
+LONG_MM, SHORT_SHARE = 150.0, 0.4  # a shorter CT shows few vertebrae with little around them: less is asked of it
 SURE_PEAK = 0.45  # of an image in whose levels the network can be trusted
 FLIP_RATIO, FLIP_MARGIN = 1.3, 0.5  # how much better a spine has to look the other way up
+NO_VERTEBRA_ADVICE = "give a CT that shows a whole vertebra, or --landmarks"
 MARGIN_MM = (40.0, 40.0, 100.0)  # beyond the bodies: the first stage may miss an end, and processes reach far
 
 
@@ -169,11 +174,29 @@ def clear_peak(heatmaps: MetaTensor, least: float = LEAST_PEAK) -> float:
     return max(least, float(highest.topk(min(5, len(highest))).values.median()))
 
 
+def check_seen(heatmaps: MetaTensor, volume: MetaTensor, min_peak: float = MIN_PEAK) -> None:
+    """Refuse a CT in whose heatmaps (27, x, y, z) nothing stands out: hips, a head, an arm beside the spine.
+
+    Two heatmaps have to reach ``min_peak``; a share of it in a CT (1, X, Y, Z) that is short along the body.
+
+    Raises:
+        CaseError: when they do not.
+    """
+    highest = heatmaps.as_tensor().flatten(1).amax(dim=1)
+    reached = float(highest.topk(2).values[-1])
+    low, high = volume_bounds(volume)
+    needed = min_peak * (1.0 if high[2] - low[2] > LONG_MM else SHORT_SHARE)
+    if not reached >= needed:  # NaN as well
+        problem = f"shows no vertebra clearly (heatmaps reach {reached:.2f}, {needed:.2f} needed)"
+        raise CaseError(file_name(volume), problem, NO_VERTEBRA_ADVICE)
+
+
 def label_heatmaps(
     heatmaps: MetaTensor,
     volume: MetaTensor,
     peak: float | Sequence[float] | None = None,
     min_score: float = 0.1,
+    min_peak: float = MIN_PEAK,
 ) -> SpineLabelling:
     """The labelled spine of heatmaps; without points where no vertebra can be labelled.
 
@@ -182,17 +205,20 @@ def label_heatmaps(
         volume: the CT, whose ends cut the spine.
         peak: height of a clear detection, one number or one per heatmap; :func:`clear_peak` of the CT where None.
         min_score: of a candidate, as a share of the peak.
+        min_peak: as :func:`check_seen` takes it.
 
     Raises:
-        CaseError: when the vertebrae lie in reverse order.
+        CaseError: when no vertebra stands out, or they lie in reverse order.
     """
+    check_seen(heatmaps, volume, min_peak)
     height = clear_peak(heatmaps) if peak is None else peak
     candidates = find_candidates(heatmaps, volume_affine(heatmaps), min_score=min_score, peak=height)
     if is_upside_down(candidates):
         raise upside_down(volume)
     statistics = load_statistics()
     view = FieldOfView(volume_affine(volume), volume.shape[1:])
-    labelling = label_spine(candidates, statistics, view)
+    beliefs = partial(label_log_probabilities, heatmaps.as_tensor(), volume_affine(heatmaps))
+    labelling = label_spine(candidates, statistics, view, beliefs=beliefs)
     points = refine_points(heatmaps, labelling.points, statistics, float(np.mean(height)))
     if peak is None and isinstance(height, float) and height < SURE_PEAK:
         reasons = [f"level uncertain: the vertebrae are seen faintly, {height:.2f} of 1", *labelling.reasons]
@@ -213,7 +239,7 @@ def check_labelling(labelling: SpineLabelling, volume: MetaTensor) -> None:
     """
     if not labelling.points:
         problem = f"shows no vertebra that could be labelled ({'; '.join(labelling.reasons)})"
-        raise CaseError(file_name(volume), problem, "give a CT that shows a whole vertebra, or --landmarks")
+        raise CaseError(file_name(volume), problem, NO_VERTEBRA_ADVICE)
 
 
 class VertebraStage:
@@ -223,7 +249,7 @@ class VertebraStage:
         network: as :func:`tiled_heatmaps` wants it.
         spacing_mm, least: as :func:`spine_crop` takes them.
         tile, step: as :func:`tiled_heatmaps` takes them.
-        peak, min_score: as :func:`label_heatmaps` takes them.
+        peak, min_score, min_peak: as :func:`label_heatmaps` takes them.
         amp: whether to reduce the precision.
     """
 
@@ -236,10 +262,12 @@ class VertebraStage:
         step: int = 112,
         peak: float | Sequence[float] | None = None,
         min_score: float = 0.1,
+        min_peak: float = MIN_PEAK,
         amp: bool = True,
     ) -> None:
         self.network, self.spacing_mm, self.least = network, spacing_mm, least
-        self.inferer, self.peak, self.min_score = TiledInferer(tile, step, amp), peak, min_score
+        self.inferer = TiledInferer(tile, step, amp)
+        self.peak, self.min_score, self.min_peak = peak, min_score, min_peak
 
     def __call__(self, volume: MetaTensor, region: SpineRegion) -> tuple[SpineLabelling, MetaTensor]:
         """The labelled spine, and the heatmaps (27, x, y, z) with their affine.
@@ -249,7 +277,7 @@ class VertebraStage:
         """
         crop = spine_crop(volume, region, self.spacing_mm, self.least)
         heatmaps = place_heatmaps(self.inferer(crop[None], self.network)[0], crop)
-        labelling = label_heatmaps(heatmaps, volume, self.peak, self.min_score)
+        labelling = label_heatmaps(heatmaps, volume, self.peak, self.min_score, self.min_peak)
         if labelling.uncertain:
             self.check_upright(crop, heatmaps, volume)
         check_labelling(labelling, volume)

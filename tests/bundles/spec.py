@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 
 @dataclass(frozen=True)
 class Data:
@@ -62,6 +64,8 @@ class BundleSpec:
         bad_inputs: files that inference refuses while it keeps the rest.
         bad_calls: calls that end with one line.
         verify: arguments of `verify_net_in_out` (`n`, `p`, `any`) for a small input.
+        label_names: of the values of the label map that inference writes, 0 left out, which viewers show.
+        network_input: makes an input (B, C, ...) that the network may get out of noise in [0, 1].
     """
 
     make_data: Callable[[Path, Path], Data]
@@ -77,3 +81,5 @@ class BundleSpec:
     bad_inputs: tuple[BadInput, ...]
     bad_calls: tuple[BadCall, ...]
     verify: Mapping[str, int] = field(default_factory=dict)
+    label_names: Mapping[int, str] = field(default_factory=dict)
+    network_input: Callable[[torch.Tensor], torch.Tensor] = lambda noise: noise

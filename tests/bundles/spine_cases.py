@@ -12,12 +12,14 @@ import numpy as np
 
 from shared.phantoms.torso import write_torso_dataset
 from shared.spine.dataset import read_cases, split_cases
+from shared.spine_labels import VERTEBRA_LABELS
 from tests.bundles.bad_input import inference_calls
 from tests.bundles.spec import BadCall, BadInput, Data
 
 PATIENTS, FIRST_SEED, FOLDS = 4, 40, 2
 # on a CPU the bfloat16 gradient of a 3-D convolution over 2 x 2 x 4 voxels holds uninitialised memory (torch 2.13)
 FLOAT32 = {"amp": False}
+LABEL_NAMES = {label: name for name, label in sorted(VERTEBRA_LABELS.items(), key=lambda item: item[1])}
 
 
 def make_data(folder: Path) -> Data:

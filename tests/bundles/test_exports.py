@@ -50,7 +50,7 @@ def images(bundle: Bundle) -> list[torch.Tensor]:
     large = {key: 2 * value for key, value in small.items()}
     shapes = [_get_fake_spatial_shape(tuple(image["spatial_shape"]), **s) for s in (small, large)]
     return [
-        torch.rand((batch, image["num_channels"], *shape), generator=generator)
+        bundle.spec.network_input(torch.rand((batch, image["num_channels"], *shape), generator=generator))
         for batch, shape in zip((1, 2), shapes, strict=True)
     ]
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from monai.transforms import Compose, LoadImaged, SaveImaged
 from PIL import Image
 
 from bundles.vertebrae_segmentation.scripts.results import VertebraMasksd
 from shared.cases import CaseError, find_cases
-from shared.itk_images import to_sitk
 from shared.phantoms.torso.phantom import TorsoPhantom
 from shared.spine.batch import unfinished_cases
 from shared.spine.centroids import write_named_centroids
@@ -28,6 +25,7 @@ from shared.spine.transforms import VertebraCropsd
 from shared.spine_labels import SPINE_NAMES
 from shared.volumes import VolumeReader
 from shared.writers import AtomicNibabelWriter
+from tests.spine.files import write_by_itk, write_dicom, write_nifti
 from tests.spine.oracles import encode, phantom_centres, segmentation_oracle, spine_oracle, vertebrae_oracle
 
 WHOLE = {"T10", "T11", "T12", "L1", "L2"}
@@ -53,47 +51,6 @@ def run_chain(path: Path, output: Path, **options: Any) -> dict[str, Any]:
 def truth(lower_back: TorsoPhantom) -> np.ndarray:
     """HU (X, Y, Z) int16 that carry the truth of the phantom."""
     return encode(lower_back.labels, lower_back.affine, phantom_centres(lower_back)).astype(np.int16)
-
-
-def write_nifti(array: np.ndarray, affine: np.ndarray, folder: Path) -> Path:
-    nib.save(nib.Nifti1Image(array, affine), folder / "case.nii.gz")
-    return folder / "case.nii.gz"
-
-
-def write_by_itk(suffix: str) -> Callable[[np.ndarray, np.ndarray, Path], Path]:
-    def write(array: np.ndarray, affine: np.ndarray, folder: Path) -> Path:
-        sitk.WriteImage(to_sitk(array, affine), str(folder / f"case{suffix}"))
-        return folder / f"case{suffix}"
-
-    return write
-
-
-def write_dicom(array: np.ndarray, affine: np.ndarray, folder: Path) -> Path:
-    """An axial series, slices from foot to head."""
-    image = to_sitk(array, affine)
-    series = folder / "case"
-    series.mkdir()
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    direction = image.GetDirection()
-    for index in range(image.GetSize()[2]):
-        slice_ = image[:, :, index]
-        tags = {
-            "0008|0060": "CT",
-            "0020|000e": "1.2.826.0.1.3680043.2.1125.1",
-            "0020|000d": "1.2.826.0.1.3680043.2.1125.2",
-            "0008|0018": f"1.2.826.0.1.3680043.2.1125.3.{index + 1}",
-            "0020|0013": str(index + 1),
-            "0020|0032": "\\".join(f"{v:.4f}" for v in image.TransformIndexToPhysicalPoint((0, 0, index))),
-            "0020|0037": "\\".join(str(direction[i]) for i in (0, 3, 6, 1, 4, 7)),
-            "0028|1052": "0",
-            "0028|1053": "1",
-        }
-        for tag, value in tags.items():
-            slice_.SetMetaData(tag, value)
-        writer.SetFileName(str(series / f"{index:04d}.dcm"))
-        writer.Execute(slice_)
-    return series
 
 
 WRITERS = {"nifti": write_nifti, "nrrd": write_by_itk(".nrrd"), "mha": write_by_itk(".mha"), "dicom": write_dicom}

