@@ -11,12 +11,12 @@ from pathlib import Path
 
 import fire
 import torch
-from monai.bundle import ConfigParser
 from torch import Tensor
 
 from .appearance import Appearance
 from .data_subjects import load_subjects
 from .dataset_pairs import RandomPairs
+from .make_pairs import read_setup
 from .shared.cases import atomic_path
 
 MARGIN = 1.25  # of the limit over what training X-rays reach
@@ -31,13 +31,11 @@ def training_pairs(
     seed: int,
     cache_dir: str | None,
     config_file: str,
+    fine_mm: float = 2.5,
 ) -> Tensor:
     """Pairs (count, 2, rows, columns) rendered as `train.json` has them; those that a training has cached are taken."""
-    parser = ConfigParser()
-    parser.read_config(config_file)
-    geometry, voxel_mm = parser.get_parsed_content("geometry"), parser["voxel_mm"]
-    size = parser["network_def#generator#volume_size"]
-    subjects = load_subjects(dataset_dir, voxel_mm / 2, None, kept_out, phantoms, 0, True, cache_dir)
+    geometry, voxel_mm, size = read_setup(config_file)
+    subjects = load_subjects(dataset_dir, fine_mm, None, kept_out, phantoms, 0, True, cache_dir)
     variants = 0 if cache_dir is None else count
     pairs = RandomPairs(subjects, count, size, voxel_mm, geometry, seed, variants, cache_dir)
     return torch.stack([pairs[0, index]["image"] for index in range(count)])

@@ -15,13 +15,14 @@ from .shared.readers import XrayReader
 from .shared.xray_attenuation import ABSORBING, MAX_ASPECT, MIN_SIZE, attenuation, header_spacing, read_dicom
 
 CASSETTE_MM = 430.0  # longer side of the usual detector of a chest stand
+CHEST_MM = (250.0, 600.0)  # longer side of plausible chest X-rays
 RIGHTWARD = {"frontal": "L", "lateral": "P"}  # side of the patient at the right of the picture, as it is read
 OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user says about X-rays whose files do not.
+    """What the user says about the X-rays, instead of what their files say.
 
     Attributes:
         pixel_spacing: mm on the detector between rows and between columns, or one number for both; None: unknown.
@@ -133,7 +134,7 @@ def read_view(path: str | os.PathLike, view: str, options: Options) -> Picture:
     Args:
         path: DICOM, PNG, JPEG, TIFF, or NIfTI, MHA, NRRD of one slice.
         view: "frontal" or "lateral".
-        options: for what the file does not say; what it says counts first, save for how its values are to be read.
+        options: of the user, which count more than what the file says.
 
     Raises:
         CaseError: where it is no radiograph.
@@ -162,7 +163,7 @@ def read_dicom_view(path: Path, view: str, options: Options) -> Picture:
     shown = pixels if upright is None else upright
     size, facts = pixel_size(shown, spacing, source, options)
     picture = Picture(shown, size, facts=facts)
-    picture.sdd_mm = positive(data, "DistanceSourceToDetector") or options.sdd
+    picture.sdd_mm = options.sdd or positive(data, "DistanceSourceToDetector")
     picture.source_mm = options.source_to_isocenter or positive(data, "DistanceSourceToPatient")
     picture.projection = projection_of(data, view)
     picture.polarity_known, picture.upright = True, upright is not None
@@ -193,7 +194,7 @@ def pixel_size(
     pixels: np.ndarray, spacing: tuple[float, float] | None, source: str, options: Options
 ) -> tuple[tuple[float, float], dict[str, object]]:
     """mm between columns and between rows, and what is reported about them."""
-    if spacing is None and options.spacing is not None:
+    if options.spacing is not None:
         spacing, source = options.spacing, "option"
     if spacing is None:
         size = CASSETTE_MM / max(pixels.shape)
@@ -202,9 +203,14 @@ def pixel_size(
 
 
 def finished(picture: Picture) -> Picture:
-    """The picture with a warning for what had to be assumed."""
+    """The picture with warnings about its size."""
+    longer = max(n * s for n, s in zip(picture.pixels.shape[::-1], picture.spacing_mm, strict=True))
+    if not CHEST_MM[0] <= longer <= CHEST_MM[1]:
+        picture.warnings.append(
+            f"it is {longer:.0f} mm long, a chest X-ray {CHEST_MM[0]:.0f} to {CHEST_MM[1]:.0f} mm: is its pixel size "
+            "right? (set pixel_spacing)"
+        )
     if picture.facts["mm_per_pixel_source"] == "assumed":
-        longer = max(n * s for n, s in zip(picture.pixels.shape[::-1], picture.spacing_mm, strict=True))
         picture.warnings.append(
             f"its pixel size is not known: the picture is taken to be {longer:.0f} mm long (set pixel_spacing)"
         )

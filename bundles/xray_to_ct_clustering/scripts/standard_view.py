@@ -94,51 +94,6 @@ def on_detector(
     return torch.where(covered, image, 0.0), covered
 
 
-def positions(image: Tensor, turned: bool = True) -> dict[str, Tensor]:
-    """A square picture (rows, columns) in all the ways that it can lie; without ``turned`` mirrored alone."""
-    found = {"": image, "mirrored": image.flip(1)}
-    if turned:
-        found |= {"turned by 180°": image.flip(0, 1), "upside down": image.flip(0)}
-        quarter = image.mT
-        found |= {"turned by 90°": quarter.flip(1), "turned by 270°": quarter.flip(0)}
-        found |= {"turned by 90° and mirrored": quarter, "turned by 270° and mirrored": quarter.flip(0, 1)}
-    return found
-
-
-def find_position(
-    image: Tensor, covered: Tensor, model: Appearance, view: int, upright: bool, polarity_known: bool
-) -> tuple[Tensor, Tensor, list[str]]:
-    """The picture in the position and polarity in which it looks most like the training data.
-
-    A change is made only where it makes a clear difference.
-
-    Args:
-        image: (rows, columns), 0 beyond the picture.
-        covered: (rows, columns), where the picture is.
-        model: of the training X-rays.
-        view: 0 frontal, 1 lateral.
-        upright: whether the position is known.
-        polarity_known: whether bright is known to be what absorbs.
-
-    Returns:
-        picture, where it is, and what was done to it.
-    """
-    ways = {"": image} if upright else positions(image, turned=image.shape[0] == image.shape[1])
-    places = {"": covered} if upright else positions(covered, turned=image.shape[0] == image.shape[1])
-    candidates = {(way, False): picture for way, picture in ways.items()}
-    if not polarity_known:
-        candidates |= {(way, True): torch.where(places[way], 1 - picture, 0.0) for way, picture in ways.items()}
-    values = model.strangeness(scale_xrays(torch.stack(list(candidates.values()))), view)
-    strangeness = dict(zip(candidates, values.tolist(), strict=True))
-    best = min(strangeness, key=strangeness.__getitem__)
-    limit = CLEARLY_MIRRORED if best == ("mirrored", False) else CLEARLY
-    if strangeness[best] > limit * strangeness["", False]:
-        best = ("", False)
-    way, inverted = best
-    done = ([way] if way else []) + (["inverted"] if inverted else [])
-    return candidates[best], places[way], done
-
-
 def field(geometry: BiplanarGeometry, view: int) -> Tensor:
     """Share (rows, columns) of each ray that lies in the volume: 1 in the middle, falling off at its edges.
 
@@ -159,6 +114,82 @@ def collimated(image: Tensor, share: Tensor) -> tuple[Tensor, bool]:
     return image * share, True
 
 
+@dataclass(frozen=True)
+class Position:
+    """A picture put right.
+
+    Attributes:
+        image: (rows, columns).
+        covered: (rows, columns) bool, where the picture is.
+        done: what was done to it.
+        sided: whether it is clear which side is left, or front.
+    """
+
+    image: Tensor
+    covered: Tensor
+    done: list[str]
+    sided: bool
+
+
+def positions(image: Tensor, turned: bool = True) -> dict[str, Tensor]:
+    """A square picture (rows, columns) in all the ways that it can lie; without ``turned`` mirrored alone."""
+    found = {"": image, "mirrored": image.flip(1)}
+    if turned:
+        found |= {"turned by 180°": image.flip(0, 1), "upside down": image.flip(0)}
+        quarter = image.mT
+        found |= {"turned by 90°": quarter.flip(1), "turned by 270°": quarter.flip(0)}
+        found |= {"turned by 90° and mirrored": quarter, "turned by 270° and mirrored": quarter.flip(0, 1)}
+    return found
+
+
+# each position and the one that looks at it from the other side
+TWINS = {
+    "": "mirrored",
+    "mirrored": "",
+    "turned by 180°": "upside down",
+    "upside down": "turned by 180°",
+    "turned by 90°": "turned by 90° and mirrored",
+    "turned by 90° and mirrored": "turned by 90°",
+    "turned by 270°": "turned by 270° and mirrored",
+    "turned by 270° and mirrored": "turned by 270°",
+}
+
+
+def find_position(
+    image: Tensor, covered: Tensor, share: Tensor, model: Appearance, view: int, upright: bool, polarity_known: bool
+) -> Position:
+    """The picture in the position and polarity in which it looks most like the training data.
+
+    A change is made only where it makes a clear difference; mirrored pictures differ least.
+
+    Args:
+        image: (rows, columns), 0 beyond the picture.
+        covered: (rows, columns), where the picture is.
+        share: (rows, columns), see `field`.
+        model: of the training X-rays.
+        view: 0 frontal, 1 lateral.
+        upright: whether the position is known.
+        polarity_known: whether bright is known to be what absorbs.
+    """
+    square = image.shape[0] == image.shape[1]
+    ways = {"": image} if upright else positions(image, square)
+    places = {"": covered} if upright else positions(covered, square)
+    candidates = {(way, False): picture for way, picture in ways.items()}
+    if not polarity_known:
+        candidates |= {(way, True): torch.where(places[way], 1 - picture, 0.0) for way, picture in ways.items()}
+    shown = torch.stack([collimated(picture, share)[0] for picture in candidates.values()])
+    strangeness = dict(zip(candidates, model.strangeness(scale_xrays(shown), view).tolist(), strict=True))
+    way, inverted = min(strangeness, key=strangeness.__getitem__)
+    best, twin = strangeness[way, inverted], strangeness.get((TWINS[way], inverted), np.inf)
+    sided = upright or best <= CLEARLY_MIRRORED * twin
+    if not sided and ("mirrored" in way or way == "upside down"):
+        way, best = TWINS[way], twin
+    if (way, inverted) != ("mirrored", False) and best > CLEARLY * strangeness["", False]:
+        way, inverted = "", False
+    done = ([way] if way else []) + (["inverted"] if inverted else [])
+    return Position(candidates[way, inverted], places[way], done, sided)
+
+
 def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, view: str) -> View:
     """The view that the network takes, see `View`.
 
@@ -171,14 +202,18 @@ def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, v
     index = VIEWS.index(view)
     geometry, facts = view_geometry(picture, base, view)
     image, covered = on_detector(picture.pixels, picture.spacing_mm, geometry)
-    image, covered, done = find_position(image, covered, model, index, picture.upright, picture.polarity_known)
-    image, cut = collimated(image, field(geometry, index))
+    share = field(geometry, index)
+    found = find_position(image, covered, share, model, index, picture.upright, picture.polarity_known)
+    image, cut = collimated(found.image, share)
     warnings = [*picture.warnings]
-    if done:
-        warnings.append(f"it was taken as {' and '.join(done)} and put right (orientation, absorbing)")
+    if found.done:
+        warnings.append(f"it was taken as {' and '.join(found.done)} and put right (set orientation, absorbing)")
+    if not found.sided:
+        sides = "left from right" if view == "frontal" else "front from back"
+        warnings.append(f"it does not tell {sides} clearly: check that it lies as usual, or mirror the file")
     if facts.get("sdd_source") == "assumed":
         warnings.append(f"its source-to-detector distance is not known: {facts['sdd_mm']:g} mm are assumed (set sdd)")
     scaled = scale_xrays(image)
     strangeness = [float(model.strangeness(scaled[None], number)) for number in (index, 1 - index)]
-    report = {**picture.facts, **facts, "changed": done, "cut_to_the_field": cut}
+    report = {**picture.facts, **facts, "changed": found.done, "cut_to_the_field": cut}
     return View(scaled, geometry, (strangeness[0], strangeness[1]), report, warnings)
