@@ -17,57 +17,45 @@ from scipy import ndimage
 from torch import Tensor
 
 from .preview import cluster_colours, plane_of
-from .results import cluster_table, tissue_name
+from .results import cluster_table
 from .shared.json_files import write_json
 from .shared.plots import save_figure
 
-MAX_POINTS = 5000  # of the picture in space
-ANGLES = {"from the front": (8, 90), "from the patient's left": (8, 0), "from above": (80, 90)}  # elevation, azimuth
+STEP = 2  # voxels of the volume along the edge of one of the picture in space
+AIR_HU = -500.0
+# name, azimuth of the eye in degrees from the patient's right to the front, side of x that is cut away
+SIGHTS = (("from the right and the front", 55, 1), ("from the left and the front", 125, -1))
 COLUMNS, ROWS = 6, 4
 HU_BINS = np.linspace(-1024, 1476, 101)
 
 
-def surfaces(labels: np.ndarray) -> np.ndarray:
-    """Voxels (X, Y, Z) bool that have a neighbour of another label or lie at the edge."""
-    inner = np.ones(labels.shape, dtype=bool)
-    for axis in range(3):
-        for step in (1, -1):
-            moved = np.roll(labels, step, axis=axis)
-            inner &= moved == labels
-    core = np.zeros(labels.shape, dtype=bool)
-    core[1:-1, 1:-1, 1:-1] = True
-    return ~inner | ~core
+def outside_air(hu: np.ndarray) -> np.ndarray:
+    """Voxels (X, Y, Z) bool of the air around the body: all that reaches the sides, front or back of the volume."""
+    pieces, _ = ndimage.label(hu < AIR_HU)
+    ends = [pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]
+    touching = np.unique(np.concatenate([end.ravel() for end in ends]))
+    return np.isin(pieces, touching[touching > 0])
 
 
 def draw_space(hu: np.ndarray, labels: np.ndarray, voxel_mm: float, colours: Mapping[int, Any], title: str) -> Figure:
-    """The surfaces of all clusters that hold no air, their front half cut away, from three sides."""
-    means = ndimage.mean(hu, labels, index=np.arange(labels.max() + 1))
-    solid = np.isin(labels, [k for k in np.unique(labels) if tissue_name(float(means[k])) != "air"])
-    figure = Figure(figsize=(15, 5.4), layout="constrained")
-    rng = np.random.default_rng(0)
-    middle = (np.array(labels.shape) - 1) / 2
-    cuts = {"from the front": (1, 1), "from the patient's left": (0, -1), "from above": (2, 1)}
-    for number, (name, (elevation, azimuth)) in enumerate(ANGLES.items()):
-        axis, side = cuts[name]
-        kept = solid & surfaces(labels)
-        index = np.indices(labels.shape)[axis]
-        # what lies towards the viewer is cut away, and the cut is shown whole
-        kept &= (index - middle[axis]) * side < 0
-        kept |= solid & (np.abs(index - middle[axis] + side) < 1)
-        points = np.argwhere(kept)
-        if len(points) > MAX_POINTS:
-            points = points[rng.choice(len(points), MAX_POINTS, replace=False)]
-        axes: Any = figure.add_subplot(1, 3, number + 1, projection="3d")
-        place = (points - middle) * voxel_mm
-        ink = [colours[int(labels[tuple(point)])] for point in points]
-        axes.scatter(*place.T, c=ink, s=14, marker="s", linewidths=0, alpha=1.0, depthshade=False)
-        axes.view_init(elev=elevation, azim=azimuth)
+    """The body in the colours of its clusters, an upper front quarter cut out, from two sides."""
+    shown = np.where(outside_air(hu), 0, labels)[::STEP, ::STEP, ::STEP]
+    x, y, z = (np.indices(shown.shape).transpose(1, 2, 3, 0) - (np.array(shown.shape) - 1) / 2).transpose(3, 0, 1, 2)
+    ink = np.array([colours[label][:3] for label in range(len(colours))])[shown]
+    edges = np.indices(np.array(shown.shape) + 1).astype(float) * STEP * voxel_mm
+    edges -= (np.array(shown.shape) * STEP * voxel_mm / 2)[:, None, None, None]
+    figure = Figure(figsize=(13, 6.6), layout="constrained")
+    for number, (name, azimuth, side) in enumerate(SIGHTS):
+        axes: Any = figure.add_subplot(1, 2, number + 1, projection="3d")
+        kept = (shown > 0) & ~((side * x > 0) & (y > 0) & (z > -shown.shape[2] / 4))
+        axes.voxels(*edges, kept, facecolors=ink, edgecolors=None, linewidth=0)
+        axes.view_init(elev=22, azim=azimuth)
         axes.set_box_aspect((1, 1, 1))
-        axes.set_xlabel("R → x, mm" if name != "from the patient's left" else "")
-        axes.set_ylabel("y, mm" if name != "from the front" else "")
-        axes.set_zlabel("z, mm" if name != "from above" else "")
+        axes.set_xlabel("x to the left −, right +, mm")
+        axes.set_ylabel("y to the back −, front +, mm")
+        axes.set_zlabel("z, mm")
         axes.tick_params(labelsize=7)
-        axes.set_title(f"{name}, cut open", fontsize=10)
+        axes.set_title(name, fontsize=10)
     figure.suptitle(title)
     return figure
 
@@ -84,9 +72,9 @@ def panels(figure: Figure, count: int) -> list[Axes]:
     return [figure.add_subplot(rows, COLUMNS, number + 1) for number in range(count)]
 
 
-def page(count: int, title: str) -> Figure:
-    """An empty page for ``count`` small pictures."""
-    figure = Figure(figsize=(2.4 * COLUMNS, 2.1 * -(-count // COLUMNS) + 0.6), layout="constrained")
+def page(count: int, title: str, height: float) -> Figure:
+    """An empty page for ``count`` small pictures of some height in inches."""
+    figure = Figure(figsize=(2.4 * COLUMNS, height * -(-count // COLUMNS) + 0.6), layout="constrained")
     figure.suptitle(title)
     return figure
 
@@ -96,7 +84,7 @@ def draw_histograms(
 ) -> Figure:
     """Histogram of the intensity inside each of the largest clusters, that of the whole volume behind it."""
     rows = largest(table)
-    figure = page(len(rows), title)
+    figure = page(len(rows), title, 2.0)
     everything = np.histogram(hu, HU_BINS)[0] / hu.size
     for axes, row in zip(panels(figure, len(rows)), rows, strict=True):
         inside = np.histogram(hu[labels == row["label"]], HU_BINS)[0] / row["voxels"]
@@ -114,7 +102,7 @@ def draw_distribution(
 ) -> Figure:
     """Where the voxels of each of the largest clusters lie, seen from the front and from the side, over the body."""
     rows = largest(table)
-    figure = page(len(rows), title)
+    figure = page(len(rows), title, 1.5)
     body = [plane_of(np.repeat(hu.mean(axis=axis, keepdims=True), 1, axis), name, 0) for name, axis in SIDES.items()]
     behind = np.concatenate(body, axis=1)
     low, high = np.quantile(behind, [0.02, 0.98])

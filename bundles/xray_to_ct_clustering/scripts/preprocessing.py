@@ -64,7 +64,7 @@ class LoadXrayPaird(MapTransform):
         output = dict(data)
         for key in self.key_iterator(output):
             path = str(output[key])
-            pair = output if "lateral" in output else pair_of_file(Path(path))  # a server of labels has no cases
+            pair = output if "lateral" in output else pair_of_file(Path(path), None)  # a server of labels has no cases
             for view, other in zip(VIEWS, VIEWS[::-1], strict=True):
                 if not pair[view]:
                     problem = f"{view} X-ray missing: a volume needs both views, there is a {other} one alone"

@@ -47,25 +47,28 @@ class View:
 
 def view_geometry(picture: Picture, base: BiplanarGeometry, view: str) -> tuple[BiplanarGeometry, dict[str, object]]:
     """Cameras of a picture whose detector shows the same field at the isocentre as in training; what is reported."""
-    changes = {} if picture.projection is None else {view: picture.projection}
     known = picture.projection is not None
-    facts: dict[str, object] = {"projection": changes.get(view, getattr(base, view))}
-    facts["projection_source"] = "file or option" if known else "assumed"
+    projection = picture.projection or str(getattr(base, view))
+    geometry = dataclasses.replace(
+        base,
+        frontal=projection if view == "frontal" else base.frontal,
+        lateral=projection if view == "lateral" else base.lateral,
+    )
+    facts: dict[str, object] = {"projection": projection, "projection_source": "file or option" if known else "assumed"}
     if base.parallel:
-        return dataclasses.replace(base, **changes), facts
+        return geometry, facts
     gap = base.sdd_mm - base.source_to_isocenter_mm
     sdd = picture.sdd_mm or base.sdd_mm
-    source = picture.source_mm or sdd - min(gap, MAX_GAP_SHARE * sdd)
-    if source >= sdd:  # a header that contradicts itself
+    source = picture.source_mm or sdd
+    if source >= sdd:  # not known, or a header that contradicts itself
         source = sdd - min(gap, MAX_GAP_SHARE * sdd)
-    pixel_mm = base.isocenter_pixel_mm * sdd / source
     facts |= {
         "sdd_mm": sdd,
         "sdd_source": "assumed" if picture.sdd_mm is None else "file or option",
         "source_to_isocenter_mm": source,
     }
-    geometry = dataclasses.replace(base, sdd_mm=sdd, source_to_isocenter_mm=source, pixel_mm=pixel_mm, **changes)
-    return geometry, facts
+    pixel_mm = base.isocenter_pixel_mm * sdd / source
+    return dataclasses.replace(geometry, sdd_mm=sdd, source_to_isocenter_mm=source, pixel_mm=pixel_mm), facts
 
 
 def on_detector(
