@@ -15,8 +15,9 @@ from monai.transforms import Transform
 
 from .shared.cases import CaseError, find_cases
 from .shared.drr.geometry import Detector
+from .shared.xray_attenuation import Absorbing
 from .views import make_view
-from .xray_input import Absorbing, read_xray
+from .xray_input import read_xray
 
 ADVICE = 'give [{"image": file, "camera_to_first": 4x4 matrix}, ...] under "views"'
 SIDE_CAR = "_geometry.json"

@@ -5,7 +5,7 @@ from .assignment import VoxelClusteringModule
 from .attention import ClusterAwareAttention, cluster_attention, dense_cluster_attention
 from .biplanar import BiplanarGeometry, normalized_projection, volume_affine
 from .cluster_statistics import cluster_means, cluster_separation, cluster_statistics
-from .cluster_terms import assignment_entropy, cluster_consistency, diversity_loss
+from .cluster_terms import assignment_entropy, cluster_consistency, diversity_loss, tissue_impurity
 from .generator import SpatialClusteringCTGenerator
 from .hierarchy import HierarchicalClusteringModule
 from .lifting import BiplanarLifting
@@ -42,6 +42,7 @@ __all__ = [
     "intensity_to_hu",
     "normalized_projection",
     "roi_weight_map",
+    "tissue_impurity",
     "volume_affine",
     "voxel_clusters",
 ]

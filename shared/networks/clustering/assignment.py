@@ -8,17 +8,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SHARPEST = 0.01  # lower bound of the temperature
-POSITION_WEIGHT, INTENSITY_WEIGHT = 0.25, 4.0  # at the start, relative to a cosine similarity of features
+SHARPEST = 0.03  # lower bound of the temperature
+START = 0.1  # temperature at the start
+# weights at the start, relative to a cosine similarity of features; for REFERENCE clusters
+POSITION_WEIGHT, INTENSITY_WEIGHT, REFERENCE = 0.25, 16.0, 64
+FREEDOM = 4.0  # both can become this many times larger or smaller
 
 
 class VoxelClusteringModule(nn.Module):
     """Probability of each of K clusters for every voxel (or token of voxels).
 
     A cluster has three centroids, all learned: c_f of the features, c_p of the position, c_i of the intensity. With
-    T the learned temperature, between 0.01 and 1 (0.1 at the start),
+    T the learned temperature, between 0.03 and 1 (0.1 at the start), and a and b learned within bounds,
 
         logit_k = (cos(E f, c_f,k) - a |p - c_p,k|² - b (i - c_i,k)²) / T.
+
+    The softmax must not saturate: where one cluster takes a voxel with certainty, no gradient is left by which the
+    voxel could ever change. So T and the weights are bounded, and few clusters, which lie far apart, start with
+    smaller weights, in inverse proportion to the square of their distance from each other.
 
     Position and intensity have centroids in their own units, rather than inside one embedding, so that a cluster can
     be placed from anatomy (`set_centroids`), read as a place and a density, and applied at any resolution
@@ -40,18 +47,31 @@ class VoxelClusteringModule(nn.Module):
         self.num_clusters = num_clusters
         self.use_position = use_position
         self.log_sharpest = math.log(SHARPEST)  # scripted code reads no module constants
+        self.log_freedom = math.log(FREEDOM)
+        crowding = (num_clusters / REFERENCE) ** (2 / 3)
+        self.log_position_start = math.log(POSITION_WEIGHT * crowding)
+        self.log_intensity_start = math.log(INTENSITY_WEIGHT * crowding)
         self.embed = nn.Linear(voxel_dim, voxel_dim)
         self.feature_centroids = nn.Parameter(torch.randn(num_clusters, voxel_dim))
         # evenly over places and intensities from the start, so that no cluster begins empty
         start = torch.quasirandom.SobolEngine(4).draw(num_clusters + 1)[1:]
         self.position_centroids = nn.Parameter(1.8 * start[:, :3] - 0.9, requires_grad=use_position)
         self.intensity_centroids = nn.Parameter(start[:, 3].clone())
-        self.log_position_weight = nn.Parameter(torch.tensor(math.log(POSITION_WEIGHT)), requires_grad=use_position)
-        self.log_intensity_weight = nn.Parameter(torch.tensor(math.log(INTENSITY_WEIGHT)))
-        self.sharpness = nn.Parameter(torch.zeros(()))
+        self.position_emphasis = nn.Parameter(torch.zeros(()), requires_grad=use_position)
+        self.intensity_emphasis = nn.Parameter(torch.zeros(()))
+        share = math.log(START) / math.log(SHARPEST)
+        self.sharpness = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
+
+    def position_weight(self) -> Tensor:
+        """Weight a of the squared distance from the centroid, a scalar."""
+        return torch.exp(self.log_position_start + self.log_freedom * torch.tanh(self.position_emphasis))
+
+    def intensity_weight(self) -> Tensor:
+        """Weight b of the squared difference from the centroid's intensity, a scalar."""
+        return torch.exp(self.log_intensity_start + self.log_freedom * torch.tanh(self.intensity_emphasis))
 
     def temperature(self) -> Tensor:
-        """Temperature T, a scalar in (0.01, 1) whose gradient never vanishes inside."""
+        """Temperature T, a scalar in (0.03, 1) whose gradient never vanishes inside."""
         return torch.exp(self.log_sharpest * torch.sigmoid(self.sharpness))
 
     def similarity(self, features: Tensor) -> Tensor:
@@ -62,10 +82,10 @@ class VoxelClusteringModule(nn.Module):
         """Logits (B, N, K), up to a term common to all clusters."""
         # -|p - c|² without |p|², which the softmax ignores: one small product instead of (N, K, 3) differences
         centroid = self.intensity_centroids
-        score = similarity + self.log_intensity_weight.exp() * (2 * intensity * centroid - centroid * centroid)
+        score = similarity + self.intensity_weight() * (2 * intensity * centroid - centroid * centroid)
         if self.use_position:
             place = 2 * positions @ self.position_centroids.t() - self.position_centroids.square().sum(-1)
-            score = score + self.log_position_weight.exp() * place
+            score = score + self.position_weight() * place
         return score / self.temperature()
 
     def assign(self, similarity: Tensor, positions: Tensor, intensity: Tensor) -> Tensor:

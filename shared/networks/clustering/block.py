@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .attention import ClusterAwareAttention
+from .attention import BIAS_RANK, ClusterAwareAttention
 
 
 class ClusterBlock(nn.Module):
@@ -16,14 +16,17 @@ class ClusterBlock(nn.Module):
         num_clusters: K.
         mlp_ratio: hidden width of the perceptron over ``voxel_dim``.
         dropout: of context voxels in the attention and of hidden units in the perceptron.
+        bias_rank: of the bias between clusters in the attention, 0: full.
 
     Input: tokens (B, N, voxel_dim), assignments (B, N, K). Output (B, N, voxel_dim).
     """
 
-    def __init__(self, voxel_dim: int, num_heads: int, num_clusters: int, mlp_ratio: int, dropout: float) -> None:
+    def __init__(
+        self, voxel_dim: int, num_heads: int, num_clusters: int, mlp_ratio: int, dropout: float, bias_rank: int = BIAS_RANK
+    ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(voxel_dim)
-        self.attention = ClusterAwareAttention(voxel_dim, num_heads, num_clusters, dropout)
+        self.attention = ClusterAwareAttention(voxel_dim, num_heads, num_clusters, dropout, bias_rank)
         self.mlp = nn.Sequential(
             nn.LayerNorm(voxel_dim),
             nn.Linear(voxel_dim, mlp_ratio * voxel_dim),

@@ -21,6 +21,11 @@ def token_means(volume: Tensor, tokens: int) -> Tensor:
     return F.avg_pool3d(volume, edge).flatten(2).mT
 
 
+def rounded_square(distance: Tensor) -> Tensor:
+    """Squares of distances, any shape, that go on as a line beyond 1, so that no prediction overflows."""
+    return 2 * F.huber_loss(distance, torch.zeros_like(distance), reduction="none", delta=1.0)
+
+
 def cluster_consistency(intensity: Tensor, assignments: Tensor) -> Tensor:
     """Mean variance of the intensity inside the clusters, a scalar.
 
@@ -36,8 +41,7 @@ def cluster_consistency(intensity: Tensor, assignments: Tensor) -> Tensor:
     share = assignments / size.clamp(min=torch.finfo(size.dtype).tiny)
     mean = (share * intensity).sum(dim=1, keepdim=True)
     distance = intensity - mean
-    spread = 2 * F.huber_loss(distance, torch.zeros_like(distance), reduction="none", delta=1.0)
-    return (assignments * spread).sum(dim=-1).mean()
+    return (assignments * rounded_square(distance)).sum(dim=-1).mean()
 
 
 def assignment_entropy(assignments: Tensor) -> Tensor:
@@ -49,3 +53,23 @@ def assignment_entropy(assignments: Tensor) -> Tensor:
 def diversity_loss(assignments: Tensor) -> Tensor:
     """How unevenly assignments (B, N, K) use the clusters, a scalar: 0 for evenly, 1 where one cluster takes all."""
     return 1 - assignment_entropy(assignments.mean(dim=(0, 1), keepdim=True)).mean()
+
+
+def tissue_impurity(assignments: Tensor, tissues: Tensor, classes: int) -> Tensor:
+    """How mixed the clusters are, a scalar: the chance that two voxels of one cluster are of different tissues.
+
+    The Gini impurity of each cluster, weighted by its size. Every tissue counts by the square root of its voxels, so
+    that a rare one, bone, has a say.
+
+    Args:
+        assignments: (B, N, K).
+        tissues: whole numbers (B, N), 0 to ``classes`` - 1.
+        classes: number of tissues.
+    """
+    member = F.one_hot(tissues.long(), classes).to(assignments.dtype)
+    member = member / member.sum(dim=1, keepdim=True).clamp(min=1).sqrt()
+    mass = assignments.mT @ member  # (B, K, classes)
+    size = mass.sum(dim=-1)
+    # size (1 - sum of squared shares), without dividing by the size of an empty cluster
+    mixed = size - mass.square().sum(dim=-1) / size.clamp(min=torch.finfo(size.dtype).tiny)
+    return (mixed.sum(dim=-1) / size.sum(dim=-1)).mean()

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .assignment import VoxelClusteringModule
+from .attention import BIAS_RANK
 from .biplanar import BiplanarGeometry
 from .block import ClusterBlock
 from .decoder import DecoderStage
@@ -53,6 +54,7 @@ class SpatialClusteringCTGenerator(nn.Module):
         image_channels: of the levels of the X-ray encoders.
         voxel_mm: edge of a voxel.
         geometry: of the two views; a chest stand with 128 x 128 pixels by default.
+        bias_rank: rank of the attention's bias between clusters, 0: full.
 
     Images are (B, 1, rows, columns) as radiologists read them, bright where much is absorbed, of any resolution that
     is a multiple of ``2 ** (len(image_channels) - 1)``, and cover the detector of ``geometry``. Intensities of volumes
@@ -82,6 +84,7 @@ class SpatialClusteringCTGenerator(nn.Module):
         image_channels: Sequence[int] = (16, 32, 64, 128),
         voxel_mm: float = 5.0,
         geometry: BiplanarGeometry | None = None,
+        bias_rank: int = BIAS_RANK,
     ) -> None:
         super().__init__()
         if len(volume_size) != 3 or any(length < 1 or length % token_size for length in volume_size):
@@ -118,7 +121,7 @@ class SpatialClusteringCTGenerator(nn.Module):
         if not use_clustering:
             self.clustering.requires_grad_(False)
         self.blocks = nn.ModuleList(
-            [ClusterBlock(voxel_dim, num_heads, num_clusters, mlp_ratio, dropout) for _ in range(num_blocks)]
+            [ClusterBlock(voxel_dim, num_heads, num_clusters, mlp_ratio, dropout, bias_rank) for _ in range(num_blocks)]
         )
         self.cluster_embedding = nn.Linear(num_clusters, voxel_dim, bias=False)
 

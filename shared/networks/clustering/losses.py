@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from .cluster_terms import assignment_entropy, cluster_consistency, diversity_loss, token_means
+from .cluster_terms import assignment_entropy, cluster_consistency, diversity_loss, rounded_square, token_means
 from .tracking import PositionIntensityTracker
 
 
@@ -33,6 +33,7 @@ class ClusterTrackingLoss(nn.Module):
     - intensity: mean |e|
     - contrast: mean of |∇pred - ∇truth|, summed over the axes
     - cluster: mean variance of the predicted intensity inside the clusters
+    - square (option): mean e², the mean error that PSNR goes by
     - diversity (option): 0 where all clusters are used alike
     - entropy (option): 0 where all assignments are sure
     - uncertainty (option): likelihood of the error under the predicted scale; trains the scale alone
@@ -45,6 +46,7 @@ class ClusterTrackingLoss(nn.Module):
         lambda_intensity: weight of the intensity term.
         lambda_contrast: weight of the contrast term.
         lambda_cluster: weight of the cluster term.
+        lambda_square: weight of the square term.
         lambda_diversity: weight of the diversity term.
         lambda_entropy: weight of the entropy term.
         lambda_uncertainty: weight of the uncertainty term.
@@ -59,6 +61,7 @@ class ClusterTrackingLoss(nn.Module):
         lambda_diversity: float = 0.0,
         lambda_entropy: float = 0.0,
         lambda_uncertainty: float = 0.0,
+        lambda_square: float = 0.0,
     ) -> None:
         super().__init__()
         self.weights = {
@@ -69,6 +72,7 @@ class ClusterTrackingLoss(nn.Module):
             "diversity": lambda_diversity,
             "entropy": lambda_entropy,
             "uncertainty": lambda_uncertainty,
+            "square": lambda_square,
         }
         self.tracker = PositionIntensityTracker()
 
@@ -95,6 +99,7 @@ class ClusterTrackingLoss(nn.Module):
             "position": _mean(weight * maps["intensity_error"], weight),
             "intensity": _mean(maps["intensity_error"], known),
             "contrast": _mean(maps["contrast_error"], known),
+            "square": _mean(rounded_square(maps["intensity_error"]), known),
             "cluster": cluster_consistency(token_means(pred, assignments.shape[1]), assignments),
             "diversity": diversity_loss(assignments),
             "entropy": assignment_entropy(assignments).mean(),

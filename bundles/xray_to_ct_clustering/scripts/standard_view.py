@@ -1,0 +1,222 @@
+"""From an X-ray of any size and position to the picture that the network takes, on the detector of its training."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+from .appearance import VIEWS, Appearance
+from .data_drr import scale_xrays
+from .data_protocol import EXTENT_MM
+from .intake import Picture
+from .shared.drr.render import render
+from .shared.itk_images import FWHM_PER_SIGMA
+from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
+
+# another position or polarity has to leave this share of the strangeness at most, or the picture stays as it is
+CLEARLY, CLEARLY_MIRRORED = 0.8, 0.9
+FRAME_BRIGHT = 0.15  # mean of the frame over that of the whole, above which a picture shows more than the volume
+FIELD_VOXELS = 32  # along the edge of the cube that the field is rendered from
+MAX_GAP_SHARE = 0.4  # of the SDD between patient and detector
+
+
+@dataclass
+class View:
+    """One view as the network takes it.
+
+    Attributes:
+        image: (rows, columns) float32, scaled.
+        geometry: of the cameras; only this view's part counts.
+        strangeness: by the model of this view, and by that of the other.
+        facts: what is reported.
+        warnings: what was assumed or changed.
+    """
+
+    image: Tensor
+    geometry: BiplanarGeometry
+    strangeness: tuple[float, float]
+    facts: dict[str, object]
+    warnings: list[str]
+
+
+def view_geometry(picture: Picture, base: BiplanarGeometry, view: str) -> tuple[BiplanarGeometry, dict[str, object]]:
+    """Cameras of a picture whose detector shows the same field at the isocentre as in training; what is reported."""
+    known = picture.projection is not None
+    projection = picture.projection or str(getattr(base, view))
+    geometry = dataclasses.replace(
+        base,
+        frontal=projection if view == "frontal" else base.frontal,
+        lateral=projection if view == "lateral" else base.lateral,
+    )
+    facts: dict[str, object] = {"projection": projection, "projection_source": "file or option" if known else "assumed"}
+    if base.parallel:
+        return geometry, facts
+    gap = base.sdd_mm - base.source_to_isocenter_mm
+    sdd = picture.sdd_mm or base.sdd_mm
+    source = picture.source_mm or sdd
+    if source >= sdd:  # not known, or a header that contradicts itself
+        source = sdd - min(gap, MAX_GAP_SHARE * sdd)
+    facts |= {
+        "sdd_mm": sdd,
+        "sdd_source": "assumed" if picture.sdd_mm is None else "file or option",
+        "source_to_isocenter_mm": source,
+    }
+    pixel_mm = base.isocenter_pixel_mm * sdd / source
+    return dataclasses.replace(geometry, sdd_mm=sdd, source_to_isocenter_mm=source, pixel_mm=pixel_mm), facts
+
+
+def on_detector(
+    pixels: np.ndarray, spacing_mm: tuple[float, float], geometry: BiplanarGeometry
+) -> tuple[Tensor, Tensor]:
+    """A picture on the pixels of a detector with the same centre, smoothed where these are larger.
+
+    Args:
+        pixels: (rows, columns).
+        spacing_mm: between columns and between rows on the detector.
+        geometry: whose rows, columns and pixels count.
+
+    Returns:
+        (rows, columns) float32, 0 beyond the picture; (rows, columns) bool, where the picture is.
+    """
+    factors = [geometry.pixel_mm / size for size in spacing_mm[::-1]]
+    sigma = [float(np.sqrt(max(factor**2 - 1, 0))) / FWHM_PER_SIGMA for factor in factors]
+    smooth = ndimage.gaussian_filter(pixels.astype(np.float32), sigma)
+    axes = []
+    for factor, length, target in zip(factors, pixels.shape, (geometry.rows, geometry.columns), strict=True):
+        steps = torch.arange(target, dtype=torch.float32) - (target - 1) / 2
+        axes.append(2 * factor * steps / length)  # -1 and 1 are the outer edges of the picture
+    grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), dim=-1)[None]
+    image = F.grid_sample(torch.from_numpy(smooth)[None, None], grid, padding_mode="border", align_corners=False)[0, 0]
+    covered = (grid[0].abs() <= 1).all(dim=-1)
+    return torch.where(covered, image, 0.0), covered
+
+
+def field(geometry: BiplanarGeometry, view: int) -> Tensor:
+    """Share (rows, columns) of each ray that lies in the volume: 1 in the middle, falling off at its edges.
+
+    Training X-rays show a cube and nothing beyond. This is what makes a larger picture look so.
+    """
+    voxel_mm = EXTENT_MM / FIELD_VOXELS
+    cube = torch.ones((1,) + (FIELD_VOXELS,) * 3)
+    affine = volume_affine(cube.shape[1:], voxel_mm)
+    length = render(cube, geometry.poses()[view], geometry.detector(), affine)[0, 0]
+    return (length / EXTENT_MM).clamp(0, 1)
+
+
+def collimated(image: Tensor, share: Tensor) -> tuple[Tensor, bool]:
+    """A picture (rows, columns) cut to the field, and whether it showed anything beyond."""
+    outside = share < 0.02
+    if not outside.any() or image[outside].mean() <= FRAME_BRIGHT * image.mean():
+        return image, False
+    return image * share, True
+
+
+@dataclass(frozen=True)
+class Position:
+    """A picture put right.
+
+    Attributes:
+        image: (rows, columns).
+        covered: (rows, columns) bool, where the picture is.
+        done: what was done to it.
+        sided: whether it is clear which side is left, or front.
+    """
+
+    image: Tensor
+    covered: Tensor
+    done: list[str]
+    sided: bool
+
+
+def positions(image: Tensor, turned: bool = True) -> dict[str, Tensor]:
+    """A square picture (rows, columns) in all the ways that it can lie; without ``turned`` mirrored alone."""
+    found = {"": image, "mirrored": image.flip(1)}
+    if turned:
+        found |= {"turned by 180°": image.flip(0, 1), "upside down": image.flip(0)}
+        quarter = image.mT
+        found |= {"turned by 90°": quarter.flip(1), "turned by 270°": quarter.flip(0)}
+        found |= {"turned by 90° and mirrored": quarter, "turned by 270° and mirrored": quarter.flip(0, 1)}
+    return found
+
+
+# each position and the one that looks at it from the other side
+TWINS = {
+    "": "mirrored",
+    "mirrored": "",
+    "turned by 180°": "upside down",
+    "upside down": "turned by 180°",
+    "turned by 90°": "turned by 90° and mirrored",
+    "turned by 90° and mirrored": "turned by 90°",
+    "turned by 270°": "turned by 270° and mirrored",
+    "turned by 270° and mirrored": "turned by 270°",
+}
+
+
+def find_position(
+    image: Tensor, covered: Tensor, share: Tensor, model: Appearance, view: int, upright: bool, polarity_known: bool
+) -> Position:
+    """The picture in the position and polarity in which it looks most like the training data.
+
+    A change is made only where it makes a clear difference; mirrored pictures differ least.
+
+    Args:
+        image: (rows, columns), 0 beyond the picture.
+        covered: (rows, columns), where the picture is.
+        share: (rows, columns), see `field`.
+        model: of the training X-rays.
+        view: 0 frontal, 1 lateral.
+        upright: whether the position is known.
+        polarity_known: whether bright is known to be what absorbs.
+    """
+    square = image.shape[0] == image.shape[1]
+    ways = {"": image} if upright else positions(image, square)
+    places = {"": covered} if upright else positions(covered, square)
+    candidates = {(way, False): picture for way, picture in ways.items()}
+    if not polarity_known:
+        candidates |= {(way, True): torch.where(places[way], 1 - picture, 0.0) for way, picture in ways.items()}
+    shown = torch.stack([collimated(picture, share)[0] for picture in candidates.values()])
+    strangeness = dict(zip(candidates, model.strangeness(scale_xrays(shown), view).tolist(), strict=True))
+    way, inverted = min(strangeness, key=strangeness.__getitem__)
+    best, twin = strangeness[way, inverted], strangeness.get((TWINS[way], inverted), np.inf)
+    sided = upright or best <= CLEARLY_MIRRORED * twin
+    if not sided and ("mirrored" in way or way == "upside down"):
+        way, best = TWINS[way], twin
+    if (way, inverted) != ("mirrored", False) and best > CLEARLY * strangeness["", False]:
+        way, inverted = "", False
+    done = ([way] if way else []) + (["inverted"] if inverted else [])
+    return Position(candidates[way, inverted], places[way], done, sided)
+
+
+def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, view: str) -> View:
+    """The view that the network takes, see `View`.
+
+    Args:
+        picture: of `read_view`.
+        base: geometry of the training.
+        model: of the training X-rays.
+        view: "frontal" or "lateral".
+    """
+    index = VIEWS.index(view)
+    geometry, facts = view_geometry(picture, base, view)
+    image, covered = on_detector(picture.pixels, picture.spacing_mm, geometry)
+    share = field(geometry, index)
+    found = find_position(image, covered, share, model, index, picture.upright, picture.polarity_known)
+    image, cut = collimated(found.image, share)
+    warnings = [*picture.warnings]
+    if found.done:
+        warnings.append(f"it was taken as {' and '.join(found.done)} and put right (set orientation, absorbing)")
+    if not found.sided:
+        sides = "left from right" if view == "frontal" else "front from back"
+        warnings.append(f"it does not tell {sides} clearly: check that it lies as usual, or mirror the file")
+    if facts.get("sdd_source") == "assumed":
+        warnings.append(f"its source-to-detector distance is not known: {facts['sdd_mm']:g} mm are assumed (set sdd)")
+    scaled = scale_xrays(image)
+    strangeness = [float(model.strangeness(scaled[None], number)) for number in (index, 1 - index)]
+    report = {**picture.facts, **facts, "changed": found.done, "cut_to_the_field": cut}
+    return View(scaled, geometry, (strangeness[0], strangeness[1]), report, warnings)

@@ -1,0 +1,194 @@
+"""Training of the generator: the view on it that returns everything, the batches, the loss, the start of the clusters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.inferers import SimpleInferer
+from torch import Tensor, nn
+
+from .data_protocol import Subject, cube, pooled
+from .data_subjects import fine_size
+from .data_tissues import TISSUES, tissue_map
+from .shared.cases import CaseError
+from .shared.networks.clustering.anatomy import anatomical_centroids
+from .shared.networks.clustering.biplanar import BiplanarGeometry
+from .shared.networks.clustering.cluster_terms import tissue_impurity
+from .shared.networks.clustering.losses import ClusterTrackingLoss
+from .shared.networks.clustering.network import BiplanarCTNetwork
+from .shared.networks.clustering.reprojection import ReprojectionLoss, hu_to_intensity
+from .shared.networks.clustering.roi import roi_weight_map
+from .shared.settings import flag
+
+SAMPLED_VOXELS = 4096  # of each volume, for the purity of the clusters
+ATLAS_SUBJECTS = 12  # from which the clusters are placed
+
+
+class GeneratorView(nn.Module):
+    """The exported network in training: both X-rays (B, 2, rows, columns) to all outputs of its generator.
+
+    The weights are those of the network; saving is left to it.
+
+    Args:
+        network: whose ``generator`` is trained.
+    """
+
+    def __init__(self, network: BiplanarCTNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, projections: Tensor | None = None) -> dict[str, Tensor]:
+        return self.network.generator(image[:, :1], image[:, 1:], projections=projections)
+
+
+class GeneratorInferer(SimpleInferer):
+    """A forward pass in training, in bfloat16 where the operations allow it; all outputs come back as float32.
+
+    Args:
+        amp: whether to reduce the precision.
+    """
+
+    def __init__(self, amp: bool = True) -> None:
+        super().__init__()
+        self.amp = flag("amp", amp)
+
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: Callable[..., dict[str, Tensor]], *args: Any, **kwargs: Any
+    ) -> dict[str, Tensor]:
+        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.amp):
+            output = network(inputs, *args, **kwargs)
+        return {name: value.float() for name, value in output.items()}
+
+
+def prepare_batch(
+    batch: Mapping[str, Any], device: torch.device | str | None = None, non_blocking: bool = False, **kwargs: Any
+) -> tuple[Tensor, dict[str, Tensor], tuple, dict[str, Tensor]]:
+    """Input, target and the cameras of a batch of `RandomPairs`, in the form that MONAI's trainers take."""
+    image, label, projections, distances = (
+        batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label", "projections", "distances")
+    )
+    return image, {"image": image, "label": label, "distances": distances}, (), {"projections": projections}
+
+
+class BiplanarLoss(nn.Module):
+    """All that the generator is trained on: `ClusterTrackingLoss`, purity of the clusters, consistency with the X-rays.
+
+    Args:
+        tracking: loss of volume and clusters.
+        clustering: of the generator; None where there is none.
+        grid: tokens along x, y, z.
+        geometry: of the views; each item brings the distances of its own.
+        voxel_mm: edge of a voxel.
+        lambda_purity: weight of the purity of voxels' clusters by tissue: each voxel takes the cluster of its token's
+            features, its own position and its predicted intensity.
+        lambda_projection: weight of the consistency of the rendered prediction with the X-rays.
+        roi_weights: weight of tissues (names of `TISSUES`) in the position term; 1 for those not named.
+
+    Raises:
+        CaseError: for an unknown tissue.
+    """
+
+    def __init__(
+        self,
+        tracking: ClusterTrackingLoss,
+        clustering: nn.Module | None,
+        grid: Sequence[int],
+        geometry: BiplanarGeometry,
+        voxel_mm: float,
+        lambda_purity: float = 0.0,
+        lambda_projection: float = 0.0,
+        roi_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        unknown = sorted(set(roi_weights or {}) - set(TISSUES))
+        if unknown:
+            raise CaseError("--roi_weights", f"knows no tissue {unknown[0]!r}", f"name some of {', '.join(TISSUES)}")
+        self.tracking, self.grid, self.geometry, self.voxel_mm = tracking, list(grid), geometry, voxel_mm
+        self.shared_clustering = [clustering]  # in a list: its weights belong to the network, not to the loss
+        self.lambda_purity, self.lambda_projection = lambda_purity, lambda_projection
+        self.roi = {TISSUES[name]: float(weight) for name, weight in (roi_weights or {}).items()}
+
+    def purity(self, output: Mapping[str, Tensor], tissues: Tensor) -> Tensor:
+        """`tissue_impurity` of the clusters of random voxels, a scalar.
+
+        Args:
+            output: of the generator.
+            tissues: (B, X, Y, Z).
+        """
+        clustering, volume = self.shared_clustering[0], output["pred_volume"]
+        size = torch.tensor(volume.shape[2:], device=volume.device)
+        voxel = (torch.rand(SAMPLED_VOXELS, 3, device=volume.device) * size).long()
+        x, y, z = voxel.unbind(-1)
+        edge = size // torch.tensor(self.grid, device=volume.device)
+        cell = voxel // edge
+        token = (cell[:, 0] * self.grid[1] + cell[:, 1]) * self.grid[2] + cell[:, 2]
+        position = (2 * voxel + 1) / size - 1
+        intensity = volume[:, 0, x, y, z, None].detach()  # the clusters follow the volume, not the volume the clusters
+        similarity = output["cluster_similarity"][:, token]
+        assignments = clustering.assign(similarity, position, intensity)  # type: ignore[union-attr, operator]
+        return tissue_impurity(assignments, tissues[:, x, y, z], len(TISSUES))
+
+    def consistency(self, volume: Tensor, images: Tensor, distances: Tensor) -> Tensor:
+        """`ReprojectionLoss` of each item (B, 1, X, Y, Z) in its own geometry, the mean, a scalar."""
+        terms = []
+        for item, image, (source, sdd, pixel) in zip(volume, images, distances.tolist(), strict=True):
+            geometry = dataclasses.replace(self.geometry, source_to_isocenter_mm=source, sdd_mm=sdd, pixel_mm=pixel)
+            terms.append(ReprojectionLoss(geometry, self.voxel_mm)(item[None], image[None]))
+        return torch.stack(terms).mean()
+
+    def forward(self, output: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum, a scalar.
+
+        Args:
+            output: of the generator.
+            target: of `prepare_batch`.
+        """
+        label = target["label"]
+        tissues = roi = None
+        if self.roi or self.lambda_purity:
+            tissues = torch.stack([tissue_map(one[0], inside(one[0])) for one in label])
+        if self.roi and tissues is not None:
+            roi = roi_weight_map(tissues, self.roi)[:, None]
+        loss = self.tracking(output, label, roi)
+        if self.lambda_purity and tissues is not None:
+            loss = loss + self.lambda_purity * self.purity(output, tissues)
+        if self.lambda_projection:
+            term = self.consistency(output["pred_volume"], target["image"], target["distances"])
+            loss = loss + self.lambda_projection * term
+        return loss
+
+
+def inside(intensity: Tensor) -> Tensor:
+    """Nearly the inside of the patient, bool (X, Y, Z): between dense voxels along x and along y. Fast, on any device."""
+    dense = intensity > float(hu_to_intensity(torch.tensor(-500.0)))
+    result = torch.ones_like(dense)
+    for axis in (0, 1):
+        forth = dense.to(torch.uint8).cummax(axis).values.bool()
+        back = dense.to(torch.uint8).flip(axis).cummax(axis).values.flip(axis).bool()
+        result &= forth & back
+    return result
+
+
+def place_clusters(
+    network: BiplanarCTNetwork, subjects: Sequence[Subject], volume_size: Sequence[int], voxel_mm: float, how: str
+) -> BiplanarCTNetwork:
+    """The network with its clusters where they start: "anatomy", by tissues of the subjects, or "even", as they are.
+
+    Raises:
+        CaseError: for another word.
+    """
+    if how not in ("anatomy", "even"):
+        raise CaseError("--initial_clusters", f"is {how!r}", "write anatomy or even")
+    clustering = network.generator.clustering
+    if how == "anatomy":
+        step = max(1, len(subjects) // ATLAS_SUBJECTS)
+        volumes = []
+        for subject in subjects[::step]:
+            size = fine_size(volume_size, voxel_mm, subject.voxel_mm)
+            volumes.append(hu_to_intensity(pooled(cube(subject, size), size // volume_size[0])))
+        labels = [tissue_map(volume) for volume in volumes]
+        clustering.set_centroids(*anatomical_centroids(labels, volumes, clustering.num_clusters))
+    return network
