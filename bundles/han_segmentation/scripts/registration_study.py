@@ -46,7 +46,7 @@ def template_pair(folder: Path) -> tuple[sitk.Image, sitk.Image, sitk.Image]:
 
 
 def random_motion(image: sitk.Image, angle_deg: float, shift_mm: float, generator: np.random.Generator) -> np.ndarray:
-    """(4, 4) rigid, LPS mm: a turn of at most an angle about the centre of an image, and a shift of at most a length."""
+    """(4, 4) rigid, LPS mm: a random turn of at most an angle about the centre of an image, then a random shift."""
     axis, way = (v / np.linalg.norm(v) for v in generator.normal(size=(2, 3)))
     turn = Rotation.from_rotvec(np.radians(angle_deg * generator.uniform()) * axis).as_matrix()
     center = image_center(image)
