@@ -41,6 +41,16 @@ class HanCase:
     warnings: list[str] = field(default_factory=list)
 
 
+def check_hu(path: str, darkest: float) -> None:
+    """Refuse a CT without air by the value of its darkest voxel.
+
+    Raises:
+        CaseError: where it is not as dark as air in HU.
+    """
+    if darkest > AIR_BELOW_HU:
+        raise CaseError(path, f"is no CT in HU, its darkest voxel is {darkest:g}", "give the CT, rescaled to HU")
+
+
 def read_ct(path: str) -> sitk.Image:
     """A CT in HU.
 
@@ -48,9 +58,7 @@ def read_ct(path: str) -> sitk.Image:
         CaseError: where it cannot be read, or has no air as dark as in HU.
     """
     ct = read_image(path)
-    darkest = float(sitk.GetArrayViewFromImage(ct).min())
-    if darkest > AIR_BELOW_HU:
-        raise CaseError(path, f"is no CT in HU, its darkest voxel is {darkest:g}", "give the CT, rescaled to HU")
+    check_hu(path, float(sitk.GetArrayViewFromImage(ct).min()))
     return ct
 
 
