@@ -7,9 +7,17 @@ trilinear interpolation is a weighted mean. Only the other places are interpolat
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import numpy as np
 import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
 from torch import Tensor
+
+from .shared.spine.grids import volume_affine
 
 SLAB_VOXELS = 2_000_000
 CHUNK_PLACES = 200_000  # that are interpolated at a time
@@ -143,3 +151,30 @@ def labels_on_grid(scores: Tensor, grid: np.ndarray, affine: np.ndarray, size: t
     inside = tuple(slice(int(a), int(b)) for a, b in zip(*box, strict=True))
     result[inside] = labels_in_box(scores, agreeing_cells(best), matrix, box)
     return result
+
+
+class LabelsOnCtd(MapTransform):
+    """Turn the logits of the working grid into a label map on the grid of the CT: the inverse of the preprocessing.
+
+    Args:
+        keys: logits (C, x, y, z), background first.
+        image_key: input of the network with its affine.
+        ct_key: the CT (1, X, Y, Z).
+
+    The result is (1, X, Y, Z) uint8 with the metadata of the CT.
+    """
+
+    def __init__(self, keys: KeysCollection = "pred", image_key: str = "image", ct_key: str = "original") -> None:
+        super().__init__(keys)
+        self.image_key, self.ct_key = image_key, ct_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        output = dict(data)
+        ct: MetaTensor = output[self.ct_key]
+        for key in self.key_iterator(output):
+            logits = torch.as_tensor(output[key]).as_subclass(Tensor)
+            grid = volume_affine(output[self.image_key])
+            size = tuple(int(n) for n in ct.shape[1:])
+            labels = labels_on_grid(logits.float().softmax(dim=0), grid, volume_affine(ct), size)
+            output[key] = MetaTensor(torch.from_numpy(labels)[None], meta=dict(ct.meta))
+        return output
