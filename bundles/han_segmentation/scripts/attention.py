@@ -85,7 +85,8 @@ class SaveAttentiond(MapTransform):
     """Write where the network looks when it works on a case.
 
     ``<case>_attention.nii.gz`` is (x, y, z, layers) on the grid of the bottleneck, in the world of the CT; 1 is as much
-    as anywhere. ``<case>_attention.png`` shows the mean of the layers.
+    as anywhere. ``<case>_attention.png`` shows where the mean of the
+    layers is larger than that.
 
     Args:
         keys: logits (C, X, Y, Z) on the working grid, which tell where the organ is.
@@ -125,7 +126,8 @@ class SaveAttentiond(MapTransform):
         mean = layers.mean(dim=0)[None, None]
         heat = nn.functional.interpolate(mean, scale_factor=divisor, mode="trilinear")[0, 0]
         heat = heat[tuple(slice(0, n) for n in image.shape[1:])]
-        heat = (heat / heat.max().clamp(min=1e-6)).numpy()
+        more = (heat - 1).clamp(min=0)  # than anywhere: attention that is alike everywhere shows nothing
+        heat = (more / more.max().clamp(min=1)).numpy()
         with atomic_path(self.output_dir / f"{case}_attention.png") as path:
             attention_picture(image.as_tensor()[0].cpu().numpy(), heat).save(path, format="png")
 
