@@ -15,7 +15,7 @@ from shared.phantoms.head_neck import make_head_neck
 from shared.phantoms.head_neck.dataset import write_nifti_case
 from tests.bundles.bad_input import inference_calls
 from tests.bundles.spec import BadCall, BadInput, BundleSpec, Data
-from tests.bundles.spine_cases import write_blank, write_nan, write_series, write_slice, write_truncated
+from tests.bundles.spine_cases import FLOAT32, write_blank, write_nan, write_series, write_slice, write_truncated
 
 LOW_MM, HIGH_MM = (-100.0, -110.0, -130.0), (100.0, 115.0, 110.0)
 SPACING_MM = 6.0
@@ -90,9 +90,18 @@ NETWORK = {"network_def#widths": [4, 4, 8], "network_def#depth": 1, "network_def
 
 SPEC = BundleSpec(
     make_data=make_data,
-    train={**NETWORK, "spacing_mm": 8.0, "num_workers": 0},
+    train={
+        **NETWORK,
+        **FLOAT32,
+        "spacing_mm": 8.0,
+        "image_size": [16, 16, 16],
+        "samples_per_epoch": 4,
+        "phantoms": 0,
+        "val_interval": 1,
+        "num_workers": 0,
+    },
     early_stop={"learning_rate": 0, "patience": 1},
-    inference={**NETWORK, "spacing_mm": 8.0},
+    inference={**NETWORK, "spacing_mm": 8.0, "image_size": [16, 16, 16]},
     results=("{case}_segmentation.nii.gz", "{case}_segmentation.json", "{case}_preview.png"),
     run_results=(),
     preview="{case}_preview.png",
