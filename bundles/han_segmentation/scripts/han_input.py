@@ -1,7 +1,7 @@
 """From a CT and its MR to the input of the network, one way for training and inference.
 
-Channels: CT in two windows, T1, field of view of the T1; each 0 to 1. The grids are isotropic and run along the axes of
-the patient (RAS), wherever the axes of the files point.
+Channels: CT in three windows, T1, field of view of the T1; each 0 to 1. The grids are isotropic and run along the axes
+of the patient (RAS), wherever the axes of the files point.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from .shared.itk_images import index_matrix, move_image, place_image, resample, 
 from .shared.spine.grids import axis_order, resample_aligned, to_grid, volume_affine
 from .shared.spine.volume_box import cut_box, volume_bounds
 
-WINDOWS = ((-160.0, 240.0), (-500.0, 1500.0))  # HU of soft tissue, and of bone and air
+# HU of soft tissue; of bone and air; of brain, in which the brainstem differs from its surroundings by a few HU
+WINDOWS = ((-160.0, 240.0), (-500.0, 1500.0), (-10.0, 90.0))
 CHANNELS = len(WINDOWS) + 2
 AIR_HU = -1024.0
 BODY_HU = -400.0
