@@ -13,10 +13,11 @@ from bundles.han_segmentation.scripts.han_cases import find_han_cases
 from bundles.han_segmentation.scripts.han_reader import validity_mask
 from bundles.han_segmentation.scripts.inferer import HanInferer
 from bundles.han_segmentation.scripts.losses import PartialLoss, WeightedSliceLoss
-from bundles.han_segmentation.scripts.samples import HanSample, WholeCase, mixed_epoch
+from bundles.han_segmentation.scripts.samples import HanSample, PickCase, WholeCase, mixed_epoch
 from bundles.han_segmentation.scripts.shared.cases import CaseError
 from bundles.han_segmentation.scripts.training import start_network, warmup_decay
 from shared.han_organs import NUMBERS, mirrored_numbers
+from shared.seeding import mix_seed
 from tests.han_segmentation.heads import head, nifti_folder
 
 STEM, LEFT, RIGHT = NUMBERS["Brainstem"], NUMBERS["Parotid_L"], NUMBERS["Parotid_R"]
@@ -49,7 +50,21 @@ def test_folders_decide_where_there_are_some(tmp_path: Path) -> None:
 
 def test_patients_and_phantoms_have_equal_shares() -> None:
     cases = [{"case": "p", "openkbp": ""}] * 2 + [{"case": "h"}] * 5
-    assert sorted(case["case"] for case in mixed_epoch(cases, 10)) == ["h"] * 5 + ["p"] * 5
+    items = mixed_epoch(cases, 10)
+    pick = PickCase()
+    pick.set_random_state(seed=0)
+    assert sorted(pick(item)["case"][0] for item in items) == ["h"] * 5 + ["p"] * 5
+
+
+def test_every_case_is_seen_however_short_the_epochs() -> None:
+    cases = [{"case": f"p{i}", "openkbp": ""} for i in range(7)] + [{"case": f"h{i}"} for i in range(5)]
+    pick, seen = PickCase(), set()
+    for epoch in range(40):
+        for index, item in enumerate(mixed_epoch(cases, 2)):
+            pick.set_random_state(seed=mix_seed(0, epoch, index))
+            seen.add(pick(item)["case"])
+    assert len(seen) == len(cases)
+    assert pick(cases[0]) is cases[0]
 
 
 def test_prepared_case(prepared: dict) -> None:

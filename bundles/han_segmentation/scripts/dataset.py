@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
@@ -137,8 +136,12 @@ def known_alignment(case: Mapping[str, Any], seed: int) -> Alignment | None:
 
 def linear_labels(labels: MetaTensor, affine: Array, size: tuple[int, ...]) -> Array:
     """Label map (1, X, Y, Z) on another grid: the label with the largest trilinear share. uint8 (*size)."""
-    shares = F.one_hot(labels.as_tensor()[0].long(), len(NAMES) + 1).to(torch.uint8).movedim(-1, 0)
-    return labels_on_grid(shares, np.asarray(labels.affine, float), affine, size)
+    array = labels.as_tensor()[0]
+    present = torch.unique(array)  # ascending
+    shares = torch.stack([(array == number).to(torch.uint8) for number in present])
+    index = labels_on_grid(shares, np.asarray(labels.affine, float), affine, size)
+    # what lies beyond the label map has index 0: the background, unless every voxel of the map has a label
+    return present.numpy().astype(np.uint8)[index] if int(present[0]) == 0 else np.zeros(size, np.uint8)
 
 
 class PrepareHan(Transform):

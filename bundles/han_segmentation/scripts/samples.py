@@ -171,18 +171,30 @@ class HanSample(Randomizable, Transform):
         return {"case": data["case"], "image": image, "labels": labels, "valid": valid}
 
 
-def mixed_epoch(cases: Sequence[Mapping[str, Any]], samples: int) -> list[Mapping[str, Any]]:
-    """One epoch's list of cases, in which patients and phantoms have equal shares where there are both.
+def mixed_epoch(cases: Sequence[Mapping[str, Any]], samples: int) -> list[dict[str, Any]]:
+    """The samples of an epoch, in which patients and phantoms have equal shares where there are both.
+
+    Which case a sample is taken from is decided anew in every epoch (:class:`PickCase`).
 
     Args:
-        cases: of :func:`~.dataset.han_datalist`; those with labels of all organs count as one kind, others as another.
+        cases: of :func:`~.dataset.han_datalist`; OpenKBP's patients count as one kind, cases of all organs as another.
         samples: length of the list.
+
+    Returns:
+        "cases": all cases of the sample's kind.
     """
     kinds: dict[bool, list[Mapping[str, Any]]] = {}
     for case in cases:
         kinds.setdefault("openkbp" in case, []).append(case)
     groups = list(kinds.values())
-    return [groups[i % len(groups)][(i // len(groups)) % len(groups[i % len(groups)])] for i in range(samples)]
+    return [{"cases": groups[index % len(groups)]} for index in range(samples)]
+
+
+class PickCase(Randomizable, Transform):
+    """One of the "cases" of an item at random; an item without them is a case itself."""
+
+    def __call__(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        return data["cases"][self.R.randint(len(data["cases"]))] if "cases" in data else data
 
 
 class WholeCase(Transform):
