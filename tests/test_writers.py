@@ -5,7 +5,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import SaveImage
 
-from shared.writers import AtomicITKWriter, AtomicNibabelWriter
+from shared.image_files import read_grid
+from shared.writers import AtomicITKWriter, AtomicNibabelWriter, AtomicVolumeWriter
 
 
 def save(folder, writer, suffix):
@@ -27,6 +28,14 @@ def test_files_are_written_whole(tmp_path):
     assert np.allclose(image.affine, np.diag([2, 3, 4, 1]))
     save(tmp_path, AtomicITKWriter, ".nrrd")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["case_seg.nii.gz", "case_seg.nrrd"]
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_one_writer_for_every_format(tmp_path, suffix):
+    path = save(tmp_path, AtomicVolumeWriter, suffix)
+    array, affine = read_grid(path)
+    assert array.dtype == np.uint8 and np.array_equal(array, np.arange(24).reshape(2, 3, 4))
+    assert np.allclose(affine, np.diag([2, 3, 4, 1])) and [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_a_failing_write_leaves_nothing(tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from monai.networks.blocks import Convolution, ResidualUnit
@@ -145,8 +147,16 @@ class Stage(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
+        # leaky ReLU: a PReLU takes as long as the convolution before it on a CPU
         self.unit = ResidualUnit(
-            3, inputs, outputs, strides=stride, kernel_size=3, subunits=2, norm=("instance", {"affine": True})
+            3,
+            inputs,
+            outputs,
+            strides=stride,
+            kernel_size=3,
+            subunits=2,
+            act=("leakyrelu", {"negative_slope": 0.01, "inplace": True}),
+            norm=("instance", {"affine": True}),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,27 +169,28 @@ class HanTransformer(nn.Module):
     CT and MR have encoders of their own. Features of the MR are added to those of the CT on every level, multiplied by
     the share of the MR's field of view in each voxel: where there is no MR the network works on CT alone, exactly as if
     it had no second stream. Positions of tokens come from a depth-wise convolution (Chu et al., 2023), so that any size
-    goes. The finest features have half of the resolution; logits are interpolated.
+    goes. The finest features have full resolution, because spinal cord and optic nerves are only few voxels wide; they
+    are narrow, because most of the time is spent there.
 
     Args:
         ct_channels: of the CT (windows), and of anything else that is always there.
         mr_channels: of the MR with its field-of-view mask (0 or 1) as the last one; further modalities lie between. 0
             for a network without this stream.
         num_classes: organs and background.
-        widths: filters at 1/2, 1/4, 1/8, … of the resolution.
+        widths: filters at 1, 1/2, 1/4, … of the resolution.
         depth, num_heads: of the transformer.
         modality_dropout: probability with which the MR of a sample is hidden during training.
 
     Input (B, ct_channels + mr_channels, X, Y, Z), output (B, num_classes, X, Y, Z) logits; each size must be a multiple
-    of ``2 ** len(widths)``.
+    of ``2 ** (len(widths) - 1)``.
     """
 
     def __init__(
         self,
-        ct_channels: int = 2,
+        ct_channels: int = 3,
         mr_channels: int = 2,
         num_classes: int = 31,
-        widths: tuple[int, ...] = (24, 48, 96, 192),
+        widths: Sequence[int] = (12, 24, 48, 96, 192),
         depth: int = 4,
         num_heads: int = 6,
         modality_dropout: float = 0.3,
@@ -188,19 +199,20 @@ class HanTransformer(nn.Module):
         if mr_channels == 1:
             raise ValueError("mr_channels must count the field-of-view mask: at least 2, or 0 for no MR")
         self.ct_channels, self.mr_channels = ct_channels, mr_channels
-        self.modality_dropout, self.divisor = modality_dropout, 2 ** len(widths)
-        steps = list(zip((0, *widths[:-1]), widths, strict=True))
-        self.ct_encoder = nn.ModuleList([Stage(i or ct_channels, o, 2) for i, o in steps])
-        self.mr_encoder = nn.ModuleList([Stage((i or 2 * mr_channels) // 2, o // 2, 2) for i, o in steps])
-        self.fusion = nn.ModuleList([nn.Conv3d(width // 2, width, 1) for width in widths])
-        if mr_channels == 0:
-            self.mr_encoder, self.fusion = nn.ModuleList(), nn.ModuleList()
+        self.modality_dropout, self.divisor = modality_dropout, 2 ** (len(widths) - 1)
+        steps = list(zip((0, *widths[:-1]), widths, (1, *(2 for _ in widths[1:])), strict=True))
+        self.ct_encoder = nn.ModuleList([Stage(i or ct_channels, o, s) for i, o, s in steps])
+        self.mr_encoder, self.fusion = nn.ModuleList(), nn.ModuleList()
+        if mr_channels > 0:
+            self.mr_encoder.extend([Stage(i // 2 or mr_channels, o // 2, s) for i, o, s in steps])
+            self.fusion.extend([nn.Conv3d(width // 2, width, 1) for width in widths])
         deepest = widths[-1]
         self.position = nn.Conv3d(deepest, deepest, 3, padding=1, groups=deepest)
         self.layers = nn.ModuleList([EncoderLayer(deepest, num_heads, mlp_ratio=2.0) for _ in range(depth)])
         self.norm = nn.LayerNorm(deepest)
         pairs = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.decoder = nn.ModuleList([Stage(deep + fine, fine, 1) for deep, fine in pairs])
+        self.narrow = nn.ModuleList([nn.Conv3d(deep, fine, 1) for deep, fine in pairs])
+        self.decoder = nn.ModuleList([Stage(2 * fine, fine, 1) for _, fine in pairs])
         self.head = nn.Conv3d(widths[0], num_classes, 1)
 
     def seen(self, mask: Tensor) -> Tensor:
@@ -219,11 +231,14 @@ class HanTransformer(nn.Module):
             levels.append(ct)
         if self.mr_channels > 0:
             mask = self.seen(x[:, -1:])
+            if self.training and not bool(mask.any()):
+                return levels  # the same result without the time; an exported network has no such branch
             mr = x[:, self.ct_channels :] * mask
             fused: list[Tensor] = []
             for mr_stage, fuse in zip(self.mr_encoder, self.fusion):  # noqa: B905, scripting knows no strict
                 mr = mr_stage(mr)
-                mask = F.avg_pool3d(mask, 2)
+                if len(fused) > 0:
+                    mask = F.avg_pool3d(mask, 2)
                 fused.append(levels.pop(0) + fuse(mr) * mask)
             return fused
         return levels
@@ -243,11 +258,13 @@ class HanTransformer(nn.Module):
             tokens = layer(tokens)
         features = self.norm(tokens).transpose(1, 2).reshape(deepest.shape)
         level = len(levels) - 2
-        for up_stage in self.decoder:
-            features = F.interpolate(features, size=levels[level].shape[2:], mode="trilinear", align_corners=False)
+        for narrow, up_stage in zip(self.narrow, self.decoder):  # noqa: B905, scripting knows no strict
+            features = F.interpolate(
+                narrow(features), size=levels[level].shape[2:], mode="trilinear", align_corners=False
+            )
             features = up_stage(torch.cat([levels[level], features], dim=1))
             level -= 1
-        return F.interpolate(self.head(features), size=x.shape[2:], mode="trilinear", align_corners=False)
+        return self.head(features)
 
     @torch.jit.unused
     def attention_maps(self, x: Tensor) -> list[Tensor]:

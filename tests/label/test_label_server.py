@@ -1,4 +1,4 @@
-"""The spine bundles in the real MONAI Label server, asked through its REST interface (LABEL=1 installs it)."""
+"""The spine bundles and head and neck in the real MONAI Label server, asked through its REST interface (LABEL=1)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from shared.itk_images import to_sitk, write_image
+from shared.phantoms.head_neck import make_head_neck
 from shared.phantoms.torso.dataset import write_torso
 from shared.phantoms.torso.phantom import make_torso
 from tests.bundles.processes import clean_environment, free_port, run_bundle
@@ -30,6 +32,10 @@ SPINE_BUNDLES = {
     "vertebrae_segmentation": "segmentation",
 }
 CASES = {"phantom": 11, "second": 12}  # seeds
+# result of a bundle, and the study that it is asked about
+RESULTS = {name: (kind, "phantom") for name, kind in SPINE_BUNDLES.items()}
+RESULTS["han_segmentation"] = ("segmentation", "head")
+HEAD_SEED = 9100
 START_S, REQUEST_S = 1800, 600
 
 pytestmark = pytest.mark.skipif(os.environ.get("LABEL", "0") != "1", reason="LABEL=1 installs and starts MONAI Label")
@@ -74,9 +80,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         written = write_torso(make_torso(seed, (2.0, 2.0, 2.0), ("T10", "L4"), False, "LPS", "spine"), folder, case)
         shutil.copy(folder / written["image_path"], studies / f"{case}.nii.gz")
         shutil.copy(folder / written["mask_path"], folder / f"{case}_mask.nii.gz")
+    head = make_head_neck(HEAD_SEED, (3.0, 3.0, 3.0), with_mr=False)
+    write_image(to_sitk(head.ct, head.affine), studies / "head.nii.gz")
     port, log = free_port(), folder / "server.log"
     environment = {**clean_environment(), "PORT": str(port), "LABEL_APP": str(folder / "app")}
-    command = [str(ROOT / "ci" / "label_server.sh"), str(studies), *SPINE_BUNDLES]
+    command = [str(ROOT / "ci" / "label_server.sh"), str(studies), *RESULTS]
     with open(log, "w") as file:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
@@ -105,17 +113,18 @@ def read_labels(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def test_server_lists_the_bundles(server: Server) -> None:
     models = json.loads(server.ask("GET", "/info/"))["models"]
-    assert set(SPINE_BUNDLES) <= set(models)
+    assert set(RESULTS) <= set(models)
 
 
-@pytest.mark.parametrize("name", SPINE_BUNDLES)
+@pytest.mark.parametrize("name", RESULTS)
 def test_the_server_gives_what_the_command_gives(server: Server, name: str, tmp_path: Path) -> None:
-    answer = server.ask("POST", f"/infer/{name}?image=phantom&output=image", b"")
+    kind, study = RESULTS[name]
+    answer = server.ask("POST", f"/infer/{name}?image={study}&output=image", b"")
     (tmp_path / "answer.nii.gz").write_bytes(answer)
     bundle = ROOT / "bundles" / name
-    options = {"dataset_dir": server.studies / "phantom.nii.gz", "output_dir": tmp_path / "out"}
+    options = {"dataset_dir": server.studies / f"{study}.nii.gz", "output_dir": tmp_path / "out"}
     run_bundle(bundle, "inference", options)
-    ours, affine = read_labels(tmp_path / "out" / f"phantom_{SPINE_BUNDLES[name]}.nii.gz")
+    ours, affine = read_labels(tmp_path / "out" / f"{study}_{kind}.nii.gz")
     theirs, other = read_labels(tmp_path / "answer.nii.gz")
     assert theirs.shape == ours.shape and np.allclose(other, affine, atol=1e-3)
     assert ours.any()

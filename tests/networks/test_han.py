@@ -15,7 +15,7 @@ def small_vit() -> TransformerSegmentation:
 
 def small_han(**settings) -> HanTransformer:
     torch.manual_seed(0)
-    sizes = {"num_classes": 5, "widths": (4, 8, 12), "depth": 2, "num_heads": 2}
+    sizes = {"ct_channels": 2, "num_classes": 5, "widths": (4, 8, 12), "depth": 2, "num_heads": 2}
     return HanTransformer(**{**sizes, **settings}).eval()
 
 
@@ -41,7 +41,7 @@ def test_attention_maps_of_every_layer():
         maps = small_vit().attention_maps(torch.randn(1, 2, 32, 32))
         assert [tuple(m.shape) for m in maps] == [(1, 4, 16, 16)] * 2
         maps = small_han().attention_maps(torch.randn(1, 4, 16, 16, 24))
-    assert [tuple(m.shape) for m in maps] == [(1, 2, 12, 12)] * 2
+    assert [tuple(m.shape) for m in maps] == [(1, 2, 96, 96)] * 2
 
 
 def test_patches_keep_their_place():
@@ -89,9 +89,9 @@ def test_every_parameter_learns():
 def test_any_size_that_fits_and_ct_alone_network():
     network = small_han(mr_channels=0)
     with torch.no_grad():
-        assert network(torch.zeros(1, 2, 16, 8, 24)).shape == (1, 5, 16, 8, 24)
-    with pytest.raises(ValueError, match="multiples of 8"):
-        network(torch.zeros(1, 2, 12, 8, 8))
+        assert network(torch.zeros(1, 2, 16, 4, 24)).shape == (1, 5, 16, 4, 24)
+    with pytest.raises(ValueError, match="multiples of 4"):
+        network(torch.zeros(1, 2, 10, 8, 8))
     with pytest.raises(ValueError, match="field-of-view"):
         HanTransformer(mr_channels=1)
     with pytest.raises(ValueError, match="32 x 32"):

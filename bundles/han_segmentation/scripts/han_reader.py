@@ -41,6 +41,16 @@ class HanCase:
     warnings: list[str] = field(default_factory=list)
 
 
+def check_hu(path: str, darkest: float) -> None:
+    """Refuse a CT without air by the value of its darkest voxel.
+
+    Raises:
+        CaseError: where it is not as dark as air in HU.
+    """
+    if darkest > AIR_BELOW_HU:
+        raise CaseError(path, f"is no CT in HU, its darkest voxel is {darkest:g}", "give the CT, rescaled to HU")
+
+
 def read_ct(path: str) -> sitk.Image:
     """A CT in HU.
 
@@ -48,9 +58,7 @@ def read_ct(path: str) -> sitk.Image:
         CaseError: where it cannot be read, or has no air as dark as in HU.
     """
     ct = read_image(path)
-    darkest = float(sitk.GetArrayViewFromImage(ct).min())
-    if darkest > AIR_BELOW_HU:
-        raise CaseError(path, f"is no CT in HU, its darkest voxel is {darkest:g}", "give the CT, rescaled to HU")
+    check_hu(path, float(sitk.GetArrayViewFromImage(ct).min()))
     return ct
 
 
@@ -174,6 +182,23 @@ def contoured_organs(path: str, labels: np.ndarray) -> tuple[int, ...]:
         raise CaseError(beside, f"lacks or does not know {error}", advice) from error
 
 
+def read_reference(item: Mapping[str, Any], case: HanCase) -> None:
+    """Fill the reference of a case whose CT was read, from the files that an item of :func:`find_han_cases` names.
+
+    Raises:
+        CaseError: where a file cannot be read or does not fit to the CT.
+    """
+    if "organs" in item:
+        read_organ_files(item["organs"], case)
+    elif "labels" in item:
+        labels = read_label_map(item["labels"], case.ct, len(NAMES), "HaN-Seg does")
+        set_labels(case, labels, contoured_organs(item["labels"], labels))
+    elif "openkbp" in item:
+        labels = read_label_map(item["openkbp"], case.ct, len(OPENKBP_LABELS), "OpenKBP does, or call it labels.nii.gz")
+        mapped = relabel(labels, OPENKBP_TO_HAN)
+        set_labels(case, mapped, tuple(int(n) for n in np.unique(mapped) if n))
+
+
 def read_han_case(item: Mapping[str, Any]) -> HanCase:
     """Read a case of :func:`find_han_cases`.
 
@@ -185,15 +210,7 @@ def read_han_case(item: Mapping[str, Any]) -> HanCase:
     case = HanCase(item["case"], read_ct(item["ct"]))
     if "mr" in item:
         case.mr = read_image(item["mr"], allow_constant=True)  # the registration refuses an empty one
-    if "organs" in item:
-        read_organ_files(item["organs"], case)
-    elif "labels" in item:
-        labels = read_label_map(item["labels"], case.ct, len(NAMES), "HaN-Seg does")
-        set_labels(case, labels, contoured_organs(item["labels"], labels))
-    elif "openkbp" in item:
-        labels = read_label_map(item["openkbp"], case.ct, len(OPENKBP_LABELS), "OpenKBP does, or call it labels.nii.gz")
-        mapped = relabel(labels, OPENKBP_TO_HAN)
-        set_labels(case, mapped, tuple(int(n) for n in np.unique(mapped) if n))
+    read_reference(item, case)
     return case
 
 

@@ -1,0 +1,218 @@
+"""Training cases: which ones, and their images on the working grid, prepared once and kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+
+from .han_cases import find_han_cases
+from .han_input import AIR_HU, aligned_mr, as_volume, on_grid, working_grid
+from .han_output import labels_on_grid
+from .han_reader import read_han_case, validity_mask
+from .mr_registration import Alignment, align_mr
+from .shared.cases import CaseError
+from .shared.han_organs import NAMES
+from .shared.image_files import LPS_TO_RAS
+from .shared.itk_images import to_sitk
+from .shared.phantoms.head_neck.dataset import write_head_neck_dataset
+from .shared.seeding import mix_seed
+
+Array = np.ndarray
+PREPARATION = 1  # number of the way of preparing; a new one makes what older versions have kept unusable
+REGISTRATION_MM = 2.0  # voxels of the CT to which an MR is registered
+MR_SCALE = 255.0
+
+
+def phantom_cases(count: int, folder: str | os.PathLike, seed: int = 20000) -> list[dict[str, Any]]:
+    """Procedural heads and necks, written where they are not there yet.
+
+    Args:
+        count: how many.
+        folder: where they are kept.
+        seed: phantom i is made from seed + i.
+    """
+    if count > 0 and not (Path(folder) / f"head_{seed + count - 1:05d}").is_dir():
+        write_head_neck_dataset(str(folder), count, seed)
+    return find_han_cases(folder)[:count] if count > 0 else []
+
+
+def check_reference(cases: Sequence[dict[str, Any]], root: str | os.PathLike) -> list[dict[str, Any]]:
+    """Cases of a training set.
+
+    Raises:
+        CaseError: for a folder that is wrong, or a case without contours.
+    """
+    for case in cases:
+        if "problem" in case:
+            raise CaseError(*case["problem"])
+        if not {"organs", "labels", "openkbp"} & set(case):
+            raise CaseError(case["ct"], "has no contours to learn from", "add them, or move the case elsewhere")
+    if not cases:
+        raise CaseError(root, "holds no case", "give a folder of cases in the form of HaN-Seg, NIfTI or OpenKBP")
+    return list(cases)
+
+
+def split_cases(
+    cases: Sequence[dict[str, Any]], split: str, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0
+) -> list[dict[str, Any]]:
+    """Patients of one part, whole patients and never slices.
+
+    Args:
+        cases: all.
+        split: "train", "val" or "test".
+        shares: of the three parts.
+        seed: of the order in which patients are dealt out.
+    """
+    order = np.random.default_rng(seed).permutation(len(cases))
+    ends = np.round(np.cumsum([0.0, *shares]) / sum(shares) * len(cases)).astype(int)
+    part = ("train", "val", "test").index(split)
+    return [cases[int(index)] for index in sorted(order[ends[part] : ends[part + 1]])]
+
+
+def han_datalist(
+    dataset_dir: str | os.PathLike,
+    split: str,
+    phantoms: int = 0,
+    phantom_dir: str | os.PathLike = "",
+    shares: Sequence[float] = (0.6, 0.2, 0.2),
+    seed: int = 0,
+    limit: int = 0,
+) -> list[dict[str, Any]]:
+    """Cases for training or validation.
+
+    Where the folder has the subfolders ``train`` and ``validation`` they decide; otherwise the patients are dealt out.
+    Phantoms are split likewise, with a tenth of them for validation, and stand behind the patients.
+
+    Args:
+        dataset_dir: cases; empty for phantoms alone.
+        split: "train", "val" or "test".
+        phantoms: number of procedural heads beside the patients.
+        phantom_dir: where these are kept.
+        shares: of training, validation and test.
+        seed: of the split.
+        limit: of the cases of each kind, spread evenly over the list; 0 for all.
+
+    Raises:
+        CaseError: see :func:`check_reference`.
+    """
+    parts = []
+    if str(dataset_dir):
+        root = Path(dataset_dir)
+        own = root / {"train": "train", "val": "validation", "test": "test"}[split]
+        if (root / "train").is_dir() and (root / "validation").is_dir():
+            parts.append(check_reference(find_han_cases(own), own))
+        else:
+            parts.append(split_cases(check_reference(find_han_cases(root), root), split, shares, seed))
+    parts.append(split_cases(phantom_cases(phantoms, phantom_dir), split, (0.9, 0.1, 0.0), seed))
+    if limit > 0:
+        spread = [np.unique(np.linspace(0, len(part) - 1, min(limit, len(part))).astype(int)) for part in parts]
+        parts = [[part[int(i)] for i in index] for part, index in zip(parts, spread, strict=True)]
+    return [case for part in parts for case in part]
+
+
+def known_alignment(case: Mapping[str, Any], seed: int) -> Alignment | None:
+    """The true motion of a phantom's MR, missed by about as much as a registration misses it; None for a patient.
+
+    A registration of every training case takes longer than the training on phantoms.
+    """
+    path = Path(case["ct"]).parent / "phantom.json"
+    if not path.is_file():
+        return None
+    rng = np.random.default_rng(seed)
+    matrix = LPS_TO_RAS @ np.array(json.loads(path.read_text())["mr_to_ct_ras_mm"]) @ LPS_TO_RAS
+    matrix[:3, 3] += rng.normal(0, 0.3, 3)
+    return Alignment(matrix, 1.0, 1.0, 0.0)
+
+
+def linear_labels(labels: MetaTensor, affine: Array, size: tuple[int, ...]) -> Array:
+    """Label map (1, X, Y, Z) on another grid: the label with the largest trilinear share. uint8 (*size)."""
+    array = labels.as_tensor()[0]
+    present = torch.unique(array)  # ascending
+    shares = torch.stack([(array == number).to(torch.uint8) for number in present])
+    index = labels_on_grid(shares, np.asarray(labels.affine, float), affine, size)
+    # what lies beyond the label map has index 0: the background, unless every voxel of the map has a label
+    return present.numpy().astype(np.uint8)[index] if int(present[0]) == 0 else np.zeros(size, np.uint8)
+
+
+class PrepareHan(Transform):
+    """Read a case, bring it onto the working grid, and keep that; later calls map the kept files into memory.
+
+    Args:
+        cache_dir: where prepared cases are kept, a folder each.
+        spacing_mm: of the working grid.
+
+    Returns (of the call): "case"; "hu" int16 (x, y, z); "mr" uint8 (2, x, y, z), brightness and field of view times
+    255, empty (0, …) without an MR; "labels" uint8 (x, y, z); "valid" float32 (31,); "affine" (4, 4).
+
+    Raises:
+        CaseError: for files that cannot be used.
+    """
+
+    def __init__(self, cache_dir: str | os.PathLike, spacing_mm: float) -> None:
+        self.cache_dir, self.spacing_mm = Path(cache_dir), float(spacing_mm)
+
+    def key(self, case: Mapping[str, Any]) -> str:
+        """Name of the folder in which a case is kept: changes with its files and with the spacing."""
+        organs = case.get("organs", {}).values()
+        paths = [*(case[k] for k in ("ct", "mr", "labels", "openkbp") if k in case), *organs]
+        states = [os.stat(path) for path in paths]
+        numbers = [PREPARATION, round(1000 * self.spacing_mm), *(int(s.st_mtime_ns) ^ s.st_size for s in states)]
+        numbers += [*str(Path(case["ct"]).resolve()).encode()]
+        return f"{case['case']}-{mix_seed(*numbers):08x}"
+
+    def prepare(self, case: Mapping[str, Any], folder: Path) -> None:
+        """Write the prepared case into a folder."""
+        read = read_han_case(dict(case))
+        assert read.labels is not None
+        ct = as_volume(read.ct)
+        affine, size = working_grid(ct, self.spacing_mm)
+        hu = on_grid(ct, affine, size, AIR_HU)[0]
+        np.save(folder / "hu.npy", hu.round().clamp(AIR_HU, 3071).to(torch.int16).numpy())
+        np.save(folder / "labels.npy", linear_labels(as_volume(read.labels), affine, size))
+        mr = np.zeros((0, *size), np.uint8)
+        if read.mr is not None:
+            found = known_alignment(case, len(read.case)) or self.register(ct, read.mr)
+            if found.accepted:
+                moved = on_grid(aligned_mr(read.mr, found), affine, size, 0.0)
+                moved[1] = moved[1] > 0.5
+                mr = (moved.clamp(0, 1) * moved[1:] * MR_SCALE).round().to(torch.uint8).numpy()
+        np.save(folder / "mr.npy", mr)
+        np.savez(folder / "known.npz", affine=affine, valid=validity_mask(read.valid))
+
+    @staticmethod
+    def register(ct: MetaTensor, mr: Any) -> Alignment:
+        """Registration as inference does it."""
+        affine, size = working_grid(ct, REGISTRATION_MM)
+        return align_mr(to_sitk(on_grid(ct, affine, size, AIR_HU)[0].numpy(), affine), mr)
+
+    def folder(self, case: Mapping[str, Any]) -> Path:
+        """The folder of a prepared case, made if it is not there yet; whole or not at all."""
+        folder = self.cache_dir / self.key(case)
+        if not folder.is_dir():
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(prefix=".part-", dir=self.cache_dir))
+            try:
+                self.prepare(case, part)
+                part.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # another process has not been faster
+                    raise
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+        return folder
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        folder = self.folder(data)
+        known = np.load(folder / "known.npz")
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("hu", "mr", "labels")}
+        return {"case": data["case"], **arrays, "affine": known["affine"], "valid": known["valid"]}

@@ -1,0 +1,134 @@
+"""From a CT and its MR to the input of the network, one way for training and inference.
+
+Channels: CT in three windows, T1, field of view of the T1; each 0 to 1. The grids are isotropic and run along the axes
+of the patient (RAS), wherever the axes of the files point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from monai.data import MetaTensor
+from scipy import ndimage
+from torch import Tensor
+
+from .mr_registration import Alignment, mr_level
+from .shared.image_files import LPS_TO_RAS
+from .shared.itk_images import index_matrix, move_image, place_image, resample, to_sitk
+from .shared.spine.grids import axis_order, resample_aligned, to_grid, volume_affine
+from .shared.spine.volume_box import cut_box, volume_bounds
+
+# HU of soft tissue; of bone and air; of brain, in which the brainstem differs from its surroundings by a few HU
+WINDOWS = ((-160.0, 240.0), (-500.0, 1500.0), (-10.0, 90.0))
+CHANNELS = len(WINDOWS) + 2
+AIR_HU = -1024.0
+BODY_HU = -400.0
+BODY_GRID_MM = 4.0
+BODY_MARGIN_MM = 12.0
+MR_WHITE = 99.5  # percentile of the head that becomes 1
+
+
+def windowed(hu: Tensor) -> Tensor:
+    """HU (1, *) in every window, (len(WINDOWS), *) float32 from 0 to 1."""
+    return torch.cat([((hu.float() - low) / (high - low)).clamp(0, 1) for low, high in WINDOWS])
+
+
+def body_bounds(ct: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest corner (3,) in RAS mm of the patient in a CT, with a margin; of the whole CT where none is.
+
+    The couch is thin and mostly hollow: an opening parts it from the patient, of whom the largest piece counts.
+    """
+    low, high = volume_bounds(ct)
+    small = to_grid(ct, BODY_GRID_MM)
+    inside = ndimage.binary_opening(small.as_tensor()[0].cpu().numpy() > BODY_HU, iterations=2)
+    parts, count = ndimage.label(inside)
+    if count == 0:
+        return low, high
+    body = ndimage.find_objects((parts == np.bincount(parts.ravel())[1:].argmax() + 1).astype(np.uint8))[0]
+    origin = volume_affine(small)[:3, 3]
+    first, last = (np.array([getattr(side, end) for side in body]) for end in ("start", "stop"))
+    return (
+        np.maximum(low, origin + (first - 0.5) * BODY_GRID_MM - BODY_MARGIN_MM),
+        np.minimum(high, origin + (last - 0.5) * BODY_GRID_MM + BODY_MARGIN_MM),
+    )
+
+
+def as_volume(image: sitk.Image) -> MetaTensor:
+    """SimpleITK image as (1, X, Y, Z) with its affine to RAS mm."""
+    array = np.ascontiguousarray(sitk.GetArrayFromImage(image).T)
+    return MetaTensor(torch.from_numpy(array)[None], affine=torch.as_tensor(LPS_TO_RAS @ index_matrix(image)))
+
+
+def aligned_mr(mr: sitk.Image, alignment: Alignment) -> MetaTensor:
+    """An accepted MR as (2, X, Y, Z) float32 in the world of the CT: brightness from 0 to 1, and ones where it sees.
+
+    Its grid moves, its voxels stay as they are. Air becomes 0 and the brightest half percent of the head 1.
+    """
+    volume = as_volume(move_image(sitk.Cast(mr, sitk.sitkFloat32), alignment.matrix))
+    level = mr_level(mr)
+    values = volume.as_tensor()
+    head = values[values > level]
+    white = float(np.percentile(head[:: max(1, len(head) // 200_000)].numpy(), MR_WHITE)) if len(head) else level + 1
+    dark = float(values.min())
+    scaled = ((values - dark) / max(white - dark, 1e-6)).clamp(0, 1)
+    return MetaTensor(torch.cat([scaled, torch.ones_like(scaled)]), affine=volume.affine)
+
+
+def outside(
+    affine: np.ndarray, shape: tuple[int, ...], order: tuple[int, ...], grid: np.ndarray, size: tuple
+) -> Tensor:
+    """bool (*size): voxels of a RAS grid (4, 4) beyond the edges of an axis-aligned volume (affine, shape)."""
+    beyond = torch.zeros(size, dtype=torch.bool)
+    for axis in range(3):
+        step, count = affine[axis, order[axis]], shape[order[axis]]
+        index = (grid[axis, 3] + np.arange(size[axis]) * grid[axis, axis] - affine[axis, 3]) / step
+        view = [1, 1, 1]
+        view[axis] = size[axis]
+        beyond |= torch.as_tensor((index < -0.5) | (index > count - 0.5)).view(view)
+    return beyond
+
+
+def on_grid(volume: MetaTensor, affine: np.ndarray, size: tuple[int, ...], fill: float) -> Tensor:
+    """A volume (C, X, Y, Z) on an isotropic RAS grid (4, 4), smoothed where it is reduced: (C, *size) float32."""
+    spacing = float(affine[0, 0])
+    part = cut_box(volume, affine[:3, 3] - spacing, affine[:3, 3] + np.array(size) * spacing)
+    own, shape = volume_affine(part), tuple(int(n) for n in part.shape[1:])
+    order = axis_order(own, shape)
+    if order is not None:
+        beyond = outside(own, shape, order, affine, size)
+        channels = [resample_aligned(channel, own, order, affine, size, False) for channel in part.as_tensor()]
+        return torch.stack([channel.masked_fill(beyond, fill) for channel in channels])
+    target = sitk.Image([int(n) for n in size], sitk.sitkUInt8)
+    place_image(target, LPS_TO_RAS @ affine)
+    images = [resample(to_sitk(channel.cpu().numpy(), own), target, fill) for channel in part.as_tensor()]
+    return torch.from_numpy(np.stack([sitk.GetArrayFromImage(image).T for image in images]))
+
+
+def network_input(ct: MetaTensor, mr: MetaTensor | None, affine: np.ndarray, size: tuple[int, ...]) -> Tensor:
+    """Input of the network on a grid.
+
+    Args:
+        ct: (1, X, Y, Z) HU in any orientation.
+        mr: as :func:`aligned_mr` gives it, None for CT alone.
+        affine: (4, 4) of an isotropic RAS grid.
+        size: of the grid.
+
+    Returns:
+        (CHANNELS, *size) float32, 0 to 1. The MR is 0 outside of its field of view.
+    """
+    windows = windowed(on_grid(ct, affine, size, AIR_HU))
+    if mr is None:
+        return torch.cat([windows, torch.zeros(2, *size)])
+    moved = on_grid(mr, affine, size, 0.0)
+    seen = (moved[1:] > 0.5).float()
+    return torch.cat([windows, moved[:1].clamp(0, 1) * seen, seen])
+
+
+def working_grid(ct: MetaTensor, spacing_mm: float) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Isotropic RAS grid around the patient in a CT: affine (4, 4) and size."""
+    low, high = body_bounds(ct)
+    x, y, z = (int(n) for n in np.maximum(1, np.ceil((high - low) / spacing_mm - 1e-6)))
+    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
+    affine[:3, 3] = (low + high) / 2 - (np.array([x, y, z]) - 1) / 2 * spacing_mm
+    return affine, (x, y, z)

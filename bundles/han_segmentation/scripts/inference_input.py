@@ -1,0 +1,145 @@
+"""Transforms of inference: a case as input of the network, its MR registered or left out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+
+from .han_cases import find_han_cases
+from .han_input import AIR_HU, aligned_mr, network_input, on_grid, working_grid
+from .han_reader import check_hu
+from .mr_registration import Alignment, align_mr
+from .shared.cases import CaseError
+from .shared.itk_images import read_image, to_sitk
+from .shared.settings import flag
+
+REGISTRATION_MM = 2.0  # voxels of the CT to which the MR is registered
+LEAST_MM = 60.0  # a CT of which every organ would be cut off
+ORIGINAL = "original"
+
+
+def inference_cases(dataset_dir: str | os.PathLike, mr: str | os.PathLike | None = None) -> list[dict[str, Any]]:
+    """Cases of a CT, a case folder, or a folder of such, for inference.
+
+    Args:
+        dataset_dir, mr: as :func:`~.han_cases.find_han_cases` takes them.
+
+    Returns:
+        "case", "image" (the CT) and where there is one "mr"; "problem" instead of that for a folder that is wrong.
+    """
+    kept = ("mr", "problem")
+    return [
+        {"image": item["ct"], "case": item["case"], **{key: item[key] for key in kept if key in item}}
+        for item in find_han_cases(dataset_dir, mr)
+    ]
+
+
+class RefuseWrongCase(Transform):
+    """Raise what was found wrong about a case while its files were looked for.
+
+    Raises:
+        CaseError: for items with "problem".
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
+        if "problem" in data:
+            raise CaseError(*data["problem"])
+        return data
+
+
+def check_ct(ct: MetaTensor) -> None:
+    """Refuse what is no CT (1, X, Y, Z) of a head or neck.
+
+    Raises:
+        CaseError: values that are no HU, or a volume that is too thin.
+    """
+    path = str(ct.meta.get("filename_or_obj", "CT"))
+    check_hu(path, float(ct.min()))
+    spacing = np.linalg.norm(np.asarray(ct.affine)[:3, :3], axis=0)
+    extent = spacing * np.array(ct.shape[1:])
+    if extent.min() < LEAST_MM:
+        shown = " x ".join(f"{length:.0f}" for length in extent)
+        raise CaseError(path, f"is only {shown} mm in size", "give the whole CT of the head and neck")
+
+
+def register_mr(ct: MetaTensor, path: str) -> tuple[MetaTensor | None, dict[str, Any]]:
+    """The MR of a file in the world of a CT.
+
+    Args:
+        ct: (1, X, Y, Z) HU.
+        path: of the MR.
+
+    Returns:
+        as :func:`~.han_input.aligned_mr` gives it, None where it does not fit; what the user should know: "used",
+        "file", quality figures, the matrix from LPS mm of the MR to those of the CT, "reason" of a refusal, "warnings".
+
+    Raises:
+        CaseError: for a file that cannot be read.
+    """
+    mr = read_image(path, allow_constant=True)
+    affine, size = working_grid(ct, REGISTRATION_MM)
+    found = align_mr(to_sitk(on_grid(ct, affine, size, AIR_HU)[0].numpy(), affine), mr)
+    return (aligned_mr(mr, found) if found.accepted else None), mr_report(path, found)
+
+
+def mr_report(path: str, found: Alignment) -> dict[str, Any]:
+    """What is reported about the MR of a case."""
+    report: dict[str, Any] = {"used": found.accepted, "file": os.path.basename(path), "warnings": []}
+    if not found.accepted:
+        report["reason"] = found.refusal
+        report["warnings"].append(f"the MR was left out, {found.refusal}: the result is from the CT alone")
+        return report
+    figures = {"information": found.information, "inside": found.inside, "stretch": found.stretch}
+    report |= {name: round(value, 4) for name, value in figures.items()}
+    report["mr_to_ct_lps_mm"] = np.round(found.matrix, 6).tolist()
+    if found.doubt:
+        report["warnings"].append(f"MR: {found.doubt}")
+    return report
+
+
+class HanInputd(MapTransform):
+    """A CT and, where there is one, its MR as input of the network.
+
+    Args:
+        keys: the CT (1, X, Y, Z), which stays under "original".
+        spacing_mm: of the working grid.
+        mr_key: path of the MR.
+        use_mr: whether to use it.
+
+    "image" becomes (channels, x, y, z) on the working grid, a MetaTensor. Adds "mr_report" as JSON text, and
+    "aligned_mr" where there is one that fits.
+
+    Raises:
+        CaseError: for what is no CT of a head or neck, or an MR that cannot be read.
+    """
+
+    def __init__(
+        self, keys: KeysCollection = "image", spacing_mm: float = 2.0, mr_key: str = "mr", use_mr: bool = True
+    ) -> None:
+        super().__init__(keys)
+        self.spacing_mm, self.mr_key, self.use_mr = spacing_mm, mr_key, flag("use_mr", use_mr)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        output = dict(data)
+        for key in self.key_iterator(output):
+            ct: MetaTensor = output[key]
+            output[ORIGINAL] = ct
+            check_ct(ct)
+            mr, report = None, {"used": False}
+            if self.use_mr and self.mr_key in output:
+                mr, report = register_mr(ct, str(output[self.mr_key]))
+            affine, size = working_grid(ct, self.spacing_mm)
+            output[key] = MetaTensor(network_input(ct, mr, affine, size), affine=torch.as_tensor(affine))
+            output["mr_report"] = json.dumps(report)
+            if mr is not None:
+                output["aligned_mr"] = mr
+        return output
+

@@ -1,0 +1,101 @@
+"""Preparing all cases of a folder ahead of a training, and pictures of what was prepared."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+from PIL import Image
+from tqdm import tqdm
+
+from .dataset import check_reference
+from .han_picture import han_picture
+from .shared.cases import CaseDataset, CaseFailure, atomic_path
+from .shared.han_organs import NAMES
+
+logger = logging.getLogger(__name__)
+MR_WINDOW = (0.0, 255.0)
+
+
+class CheckReference(Transform):
+    """Refuse a case that cannot be prepared for a training.
+
+    Raises:
+        CaseError: for a folder that is wrong, or a case without contours.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
+        check_reference([dict(data)], str(data.get("ct", "case")))
+        return data
+
+
+def prepared(dataset: CaseDataset, description: str) -> Iterator[dict[str, Any]]:
+    """Items of a data set with a progress bar; those that fail cost one line each.
+
+    Raises:
+        SystemExit: with code 1 at the end if a case failed.
+    """
+    failed = 0
+    for index in tqdm(range(len(dataset)), desc=description, unit="case"):
+        item = dataset[index]
+        if isinstance(item, CaseFailure):
+            tqdm.write(item.line, file=sys.stderr)
+            failed += 1
+        else:
+            yield item
+    logger.info("%d of %d cases done", len(dataset) - failed, len(dataset))
+    if failed:
+        raise SystemExit(1)
+
+
+def write_cache(dataset: CaseDataset) -> None:
+    """Prepare every case, which keeps it in the cache of the data set's transform.
+
+    Raises:
+        SystemExit: with code 1 at the end if a case failed.
+    """
+    for item in prepared(dataset, "preprocess"):
+        size = " x ".join(str(n) for n in item["hu"].shape)
+        mr = "with MR" if len(item["mr"]) else "CT alone"
+        logger.info("%s: %s voxels, %s, %d organs", item["case"], size, mr, int(item["valid"][1:].sum()))
+
+
+def case_picture(item: Mapping[str, Any]) -> Image.Image:
+    """A prepared case: the CT with its organs, and below it the MR, where there is one, with the same organs."""
+    affine = torch.as_tensor(np.asarray(item["affine"]))
+
+    def volume(array: np.ndarray) -> MetaTensor:
+        return MetaTensor(torch.from_numpy(np.array(array))[None], affine=affine)
+
+    labels = volume(item["labels"])
+    missing = [name for number, name in NAMES.items() if item["valid"][number] < 0.5]
+    lines = [f"{item['case']}: {len(NAMES) - len(missing)} organs contoured"]
+    if missing and len(missing) < len(NAMES) // 2:
+        lines.append(f"not contoured: {', '.join(missing)}")
+    pictures = [han_picture(volume(item["hu"]), labels, lines)]
+    if len(item["mr"]):
+        pictures.append(han_picture(volume(item["mr"][0]), labels, ["the aligned MR"], MR_WINDOW))
+    joined = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), (30, 30, 30))
+    top = 0
+    for picture in pictures:
+        joined.paste(picture, (0, top))
+        top += picture.height
+    return joined
+
+
+def write_pictures(dataset: CaseDataset, output_dir: str) -> None:
+    """Write ``<case>.png`` of every prepared case.
+
+    Raises:
+        SystemExit: with code 1 at the end if a case failed.
+    """
+    for item in prepared(dataset, "display"):
+        with atomic_path(Path(output_dir) / f"{item['case']}.png") as path:
+            case_picture(item).save(path, format="png")

@@ -1,0 +1,106 @@
+"""Axial slices for the 2-D network: loaded lazily, a bounded number of cases at a time, and put together again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.inferers import Inferer
+from monai.transforms import Randomizable, Transform
+from torch import Tensor
+
+from .dataset import MR_SCALE, PrepareHan
+from .han_input import AIR_HU, windowed
+from .samples import crop_box
+from .shared.settings import flag
+
+CHANNELS = (0, -2)  # of the 3-D network's input: soft tissue and T1
+
+
+class RecentCases(Transform):
+    """Prepared cases, of which the most recently used ones stay open; their voxels are read when a slice needs them.
+
+    Args:
+        prepare: makes and opens a case.
+        cases: most that are open at a time.
+    """
+
+    def __init__(self, prepare: PrepareHan, cases: int = 8) -> None:
+        self.prepare, self.cases = prepare, int(cases)
+        self.opened: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        key = self.prepare.key(data)
+        if key in self.opened:
+            self.opened.move_to_end(key)
+        else:
+            self.opened[key] = self.prepare(data)
+            if len(self.opened) > self.cases:
+                self.opened.popitem(last=False)
+        return self.opened[key]
+
+
+class SliceSample(Randomizable, Transform):
+    """One axial slice of a prepared case, centred, mostly one that shows organs.
+
+    Args:
+        size: rows and columns.
+        foreground: how often a slice with organs is taken rather than any.
+
+    Takes what :class:`~.dataset.PrepareHan` gives. Returns "case", "image" (2, size, size), CT and T1 from 0 to 1,
+    "labels" (1, size, size) uint8, "valid" (31,).
+    """
+
+    def __init__(self, size: int = 224, foreground: float = 0.9) -> None:
+        self.size, self.foreground = int(size), foreground
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        labels = data["labels"]
+        places = np.arange(labels.shape[2])
+        if self.R.uniform() < self.foreground:
+            shown = np.flatnonzero(labels.any(axis=(0, 1)))
+            places = shown if len(shown) else places
+        z = int(self.R.choice(places))
+        first = np.array([*(-((self.size - np.array(labels.shape[:2])) // 2)), z])
+        block = (self.size, self.size, 1)
+        hu = torch.from_numpy(crop_box(data["hu"], first, block, AIR_HU)[..., 0])[None].float()
+        mr = torch.zeros(2, self.size, self.size)
+        if len(data["mr"]):
+            mr = torch.from_numpy(crop_box(data["mr"], first, block, 0)[..., 0]).float() / MR_SCALE
+        image = torch.cat([windowed(hu)[:1], mr[:1] * (mr[1:] > 0.5)])
+        marks = torch.from_numpy(crop_box(labels, first, block, 0)[..., 0])[None]
+        valid = torch.from_numpy(np.array(data["valid"]))
+        return {"case": data["case"], "image": image, "labels": marks, "valid": valid}
+
+
+class SliceInferer(Inferer):
+    """Runs a 2-D network on every axial slice of a volume.
+
+    Args:
+        size: rows and columns that the network takes; slices are centred in it, what does not fit is background.
+        batch_size: slices at a time.
+        amp: whether to reduce the precision.
+
+    Input (1, C, X, Y, Z) of the 3-D network, output logits (1, K + 1, X, Y, Z): 0 for the background, so that an organ
+    has to be more likely than not.
+    """
+
+    def __init__(self, size: int = 224, batch_size: int = 4, amp: bool = True) -> None:
+        super().__init__()
+        self.size, self.batch_size, self.amp = int(size), int(batch_size), flag("amp", amp)
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        volume = torch.as_tensor(inputs).as_subclass(Tensor)[0, list(CHANNELS)]
+        room = [self.size - n for n in volume.shape[2:0:-1]]
+        pad = [share for free in room for share in (free // 2, free - free // 2)]
+        slices = F.pad(volume.permute(3, 0, 1, 2), pad)  # a negative pad crops
+        parts = []
+        for part in slices.split(self.batch_size):
+            with torch.autocast(part.device.type, dtype=torch.bfloat16, enabled=self.amp):
+                parts.append(network(part).float())
+        logits = F.pad(torch.cat(parts), [-n for n in pad], value=-30.0).permute(1, 2, 3, 0)
+        return torch.cat([torch.zeros_like(logits[:1]), logits])[None]

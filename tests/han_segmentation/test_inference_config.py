@@ -1,0 +1,77 @@
+"""`configs/inference.json` asked as MONAI Label asks it: by the names of its parts, one image without a case."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.transforms import Compose
+
+from shared.han_organs import NAMES, NUMBERS
+from shared.itk_images import to_sitk, write_image
+from shared.spine.grids import volume_affine
+from tests.han_segmentation.heads import head
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "han_segmentation"
+SETTINGS = {
+    "network_def#widths": [4, 4, 8],
+    "network_def#depth": 1,
+    "network_def#num_heads": 2,
+    "spacing_mm": 6.0,
+    "device": torch.device("cpu"),
+}
+
+
+@pytest.fixture
+def parser(monkeypatch: pytest.MonkeyPatch) -> Iterator[ConfigParser]:
+    """The config, its scripts importable as they are in the bundle folder."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(BUNDLE))
+    config = ConfigParser()
+    config.read_config(str(BUNDLE / "configs" / "inference.json"))
+    config["bundle_root"] = str(BUNDLE)
+    for name, value in SETTINGS.items():
+        config[name] = value
+    yield config
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] == "scripts":
+            del sys.modules[name]
+
+
+def test_one_image_as_a_server_hands_it_over(parser: ConfigParser, tmp_path: Path) -> None:
+    phantom = head()
+    path = tmp_path / "study.nii.gz"
+    image = sitk.DICOMOrient(to_sitk(phantom.ct, phantom.affine), "PIR")
+    write_image(image, path)
+    network = parser.get_parsed_content("network_def").eval()
+    with torch.no_grad():  # everything is called mandible
+        for weights in network.head.parameters():
+            weights.zero_()
+        network.head.bias[NUMBERS["Bone_Mandible"]] = 1.0
+    weights_path = tmp_path / "model.pt"
+    torch.save(network.state_dict(), weights_path)
+    parser["ckpt_path"], parser["output_dir"] = str(weights_path), str(tmp_path / "out")
+    item: dict[str, Any] = {"image": str(path), "image_path": str(path)}
+    item = parser.get_parsed_content("preprocessing")(item)
+    logits = parser.get_parsed_content("inferer")(item["image"][None], network)
+    assert logits.shape[:2] == (1, len(NAMES) + 1) and logits.shape[2:] == item["image"].shape[1:]
+    steps = parser.get_parsed_content("postprocessing").transforms
+    assert type(steps[-1]).__name__ == "SaveImaged"
+    labels = Compose(steps[:-1])({**item, "pred": logits[0]})["pred"]
+    assert isinstance(labels, MetaTensor) and labels.dtype == torch.uint8
+    assert labels.shape[1:] == image.GetSize() and not (tmp_path / "out").exists()
+    affine = volume_affine(labels)
+    expected = np.diag([-1, -1, 1, 1]) @ np.array(image.TransformIndexToPhysicalPoint((3, 5, 7)) + (1.0,))
+    assert np.allclose(affine @ [3, 5, 7, 1], expected, atol=1e-3)
+    # the working grid is a box around the patient: filled with one label, it comes back around the patient's organs
+    found = labels.as_tensor()[0].numpy() == NUMBERS["Bone_Mandible"]
+    truth = sitk.GetArrayFromImage(sitk.DICOMOrient(to_sitk(phantom.labels, phantom.affine), "PIR")).T > 0
+    assert found[truth].all() and not found.all()

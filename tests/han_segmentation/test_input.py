@@ -1,0 +1,95 @@
+"""Input of the network: a point of the patient has the same place in every orientation, CT and MR lie on each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from monai.data import MetaTensor
+
+from bundles.han_segmentation.scripts.han_input import (
+    AIR_HU,
+    CHANNELS,
+    aligned_mr,
+    as_volume,
+    body_bounds,
+    network_input,
+    on_grid,
+    windowed,
+    working_grid,
+)
+from bundles.han_segmentation.scripts.mr_registration import Alignment
+from shared.itk_images import to_sitk
+from tests.han_segmentation.heads import head
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def ct_in(codes: str) -> MetaTensor:
+    return as_volume(sitk.DICOMOrient(to_sitk(head().ct, head().affine), codes))
+
+
+def world(affine: np.ndarray, index: np.ndarray) -> np.ndarray:
+    return affine[:3, :3] @ index + affine[:3, 3]
+
+
+def test_windows() -> None:
+    hu = torch.tensor([[-2000.0, -160.0, 40.0, 240.0, 500.0, 3000.0]])
+    soft, bone, _ = windowed(hu)
+    assert soft.tolist() == [0, 0, 0.5, 1, 1, 1] and bone[-2] == 0.5 and float(bone.max()) == 1 and bone[0] == 0
+
+
+def test_every_orientation_gives_the_same_input() -> None:
+    affine, size = working_grid(ct_in("RAS"), 5.0)
+    reference = network_input(ct_in("RAS"), None, affine, size)
+    assert reference.shape == (CHANNELS, *size) and float(reference[-2:].abs().max()) == 0
+    for codes in ("LPS", "PIR", "SAL"):
+        again, same = working_grid(ct_in(codes), 5.0)
+        assert same == size and np.allclose(again, affine, atol=1e-3)
+        torch.testing.assert_close(network_input(ct_in(codes), None, affine, size), reference, atol=1e-3, rtol=0)
+
+
+def test_a_bright_point_keeps_its_place_when_reduced_and_when_enlarged() -> None:
+    array = np.full((30, 32, 40), AIR_HU, np.float32)
+    array[12, 20, 25] = 1000
+    affine = np.array([[0, -2.0, 0, 50], [-1.5, 0, 0, 20], [0, 0, 3.0, -40], [0, 0, 0, 1]])
+    volume = MetaTensor(torch.from_numpy(array)[None], affine=torch.as_tensor(affine))
+    place = world(affine, np.array([12, 20, 25]))
+    for spacing in (1.0, 4.0):
+        grid = np.diag([spacing, spacing, spacing, 1.0])
+        grid[:3, 3] = place - spacing * np.array([7, 8, 9])
+        values = on_grid(volume, grid, (16, 16, 16), AIR_HU)[0]
+        assert np.unravel_index(int(values.argmax()), (16, 16, 16)) == (7, 8, 9)
+    away = grid.copy()
+    away[:3, 3] += 500
+    assert bool((on_grid(volume, away, (4, 4, 4), AIR_HU) == AIR_HU).all())
+
+
+def test_the_body_is_cropped_to_without_the_couch() -> None:
+    ct = ct_in("LPS")
+    low, high = body_bounds(ct)
+    marks = np.argwhere(head().labels > 0)
+    organs = np.array([world(head().affine, index) for index in (marks.min(axis=0), marks.max(axis=0))])
+    assert (low <= organs[0]).all() and (high >= organs[1]).all()
+    size = np.array(head().ct.shape) * 4.0
+    assert ((high - low)[:2] < size[:2]).any(), "air and couch are left out"
+    empty = MetaTensor(torch.full_like(ct.as_tensor(), AIR_HU), affine=ct.affine)
+    assert np.allclose(np.subtract(*body_bounds(empty)[::-1]), size, atol=1e-3)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "PIR"])
+def test_the_mr_lies_on_the_ct_and_is_masked(codes: str) -> None:
+    phantom = head()
+    assert phantom.mr is not None
+    mr = sitk.DICOMOrient(to_sitk(phantom.mr, phantom.mr_affine), codes)
+    volume = aligned_mr(mr, Alignment(LPS @ phantom.mr_to_ct @ LPS, 1.0, 1.0, 0.0))
+    affine, size = working_grid(ct_in("RAS"), 4.0)
+    image = network_input(ct_in("RAS"), volume, affine, size)
+    mr, seen = image[-2:]
+    assert set(seen.unique().tolist()) == {0.0, 1.0} and 0.05 < float(seen.mean()) < 0.95
+    assert not mr[seen == 0].any() and 0.8 < float(mr.max()) <= 1
+    # bone is dark in T1, fat bright: the head of the MR fills that of the CT
+    tissue = (image[0] > 0.2) & (seen > 0)
+    air = (image[1] < 0.05) & (seen > 0)
+    assert float(mr[tissue].mean()) > 5 * float(mr[air].mean())

@@ -1,0 +1,49 @@
+"""Slices: few cases open at a time, image and labels together, put back where they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bundles.han_segmentation.scripts.dataset import PrepareHan
+from bundles.han_segmentation.scripts.slices import RecentCases, SliceInferer, SliceSample
+
+
+def case(shape: tuple[int, int, int] = (30, 20, 9)) -> dict:
+    """A prepared case in which the image shows the labels."""
+    labels = np.zeros(shape, np.uint8)
+    labels[4:12, 3:9, 2:5] = 5
+    hu = np.where(labels > 0, 240, -160).astype(np.int16)
+    valid = np.ones(31, np.float32)
+    return {"case": "a", "hu": hu, "labels": labels, "mr": np.zeros((0, *shape), np.uint8), "valid": valid}
+
+
+def test_few_cases_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr(PrepareHan, "key", lambda self, data: data["case"])
+    monkeypatch.setattr(PrepareHan, "__call__", lambda self, data: opened.append(data["case"]) or {"of": data["case"]})
+    recent = RecentCases(PrepareHan(tmp_path, 3.0), cases=2)
+    assert [recent({"case": name})["of"] for name in "abacab"] == list("abacab")
+    assert opened == ["a", "b", "c", "b"] and list(recent.opened) == ["a", "b"]
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_slices_keep_image_and_labels_together(size: int) -> None:
+    sample = SliceSample(size, foreground=1.0).set_random_state(0)(case())
+    assert sample["image"].shape == (2, size, size) and sample["labels"].shape == (1, size, size)
+    assert torch.equal(sample["image"][0] > 0.5, sample["labels"][0] == 5) and bool((sample["labels"] == 5).any())
+
+
+@pytest.mark.parametrize("shape", [(30, 21, 9), (70, 33, 5)])
+def test_volumes_come_back_as_they_were(shape: tuple[int, int, int]) -> None:
+    volume = torch.rand(1, 5, *shape)
+    logits = SliceInferer(64, batch_size=2, amp=False)(volume, lambda x: torch.cat([x - 0.5, 2 * x], dim=1))
+    assert logits.shape == (1, 5, *shape) and not logits[0, 0].any()
+    inside = slice(3, 67) if shape[0] > 64 else slice(None)
+    torch.testing.assert_close(logits[0, 1, inside], volume[0, 0, inside] - 0.5)
+    torch.testing.assert_close(logits[0, 4, inside], 2 * volume[0, 3, inside])
+    if shape[0] > 64:
+        assert bool((logits[0, 1:, :3] == -30).all())
