@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from ..heatmaps import HeatmapLoss, gaussian_heatmaps
 
+TEMPERATURE = 20.0  # of heatmaps that are compared by a softmax
+
 
 class SpineHeatmapLoss(nn.Module):
     """Mean squared error in which bright voxels count more, because most of a body is no spine.
@@ -56,7 +58,7 @@ class VertebraHeatmapLoss(HeatmapLoss):
         stride: int = 1,
         foreground_weight: float = 10.0,
         label_weight: float = 20.0,
-        temperature: float = 20.0,
+        temperature: float = TEMPERATURE,
     ) -> None:
         super().__init__(num_landmarks, sigma, learnable_sigma, alpha, gamma, stride)
         self.foreground_weight, self.label_weight, self.temperature = foreground_weight, label_weight, temperature

@@ -9,7 +9,7 @@ labels any of these sites differently: the second-best labelling.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +48,8 @@ class Evidence:
         clearest, weakest: scores are divided by the mean of those of so many clearest sites, or by the weakest mean.
         anchor: own score of C1, C2, the sacrum or the pair around the last rib that makes it an anchor.
         certain: margin over the second-best labelling from which a level is certain.
+        belief: weight of the logarithm of a label's probability at a site, against the most probable one there.
+        doubt: no label is less probable than exp(-doubt) times the most probable one.
         expected: cost of a vertebra that should be in view beyond an end of the chain but was not found.
         most_expected: number of them that count.
     """
@@ -59,6 +61,8 @@ class Evidence:
     weakest: float = 0.3
     anchor: float = 0.3
     certain: float = 0.3
+    belief: float = 0.2
+    doubt: float = 4.0
     expected: float = 0.25
     most_expected: int = 3
 
@@ -112,6 +116,7 @@ class ChainSearch:
         costs, evidence: weights.
         view: ends of the image; None where every end may be a cut.
         statistics: expected offsets.
+        log_probabilities: (S, L) of each label at each site; None where only the candidates are known.
     """
 
     def __init__(
@@ -122,6 +127,7 @@ class ChainSearch:
         evidence: Evidence,
         view: FieldOfView | None,
         statistics: SpineStatistics,
+        log_probabilities: np.ndarray | None = None,
     ) -> None:
         self.sites, self.evidence, self.view, self.statistics = sites, evidence, view, statistics
         self.places = np.array([site.position_mm for site in sites])
@@ -135,6 +141,9 @@ class ChainSearch:
         self.own = np.minimum(self.own / self.strength, 1.0)
         self.shared = self._share()
         self.unary = evidence.existence * self.own.max(axis=0) + (1 - evidence.existence) * self.shared - evidence.floor
+        if log_probabilities is not None:
+            below = log_probabilities - log_probabilities.max(axis=1, keepdims=True)
+            self.unary = self.own.max(axis=0) - evidence.floor + evidence.belief * np.maximum(below, -evidence.doubt).T
         self.steps = [(step, step_costs(step, self.places, self.places, costs)) for step in steps]
         self.start = np.stack([self._end_cost(label, upwards=True) for label in CHANNELS])
         self.end = np.stack([self._end_cost(label, upwards=False) for label in CHANNELS])
@@ -312,6 +321,7 @@ def label_spine(
     costs: ChainCosts | None = None,
     evidence: Evidence | None = None,
     merge_mm: float = MERGE_MM,
+    beliefs: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> SpineLabelling:
     """The most likely labelling of a spine.
 
@@ -322,6 +332,8 @@ def label_spine(
         costs: of steps and variants.
         evidence: of heatmaps and ends.
         merge_mm: candidates this close are one vertebra.
+        beliefs: gives the logarithm of the probability of each label (S, 27) at places (S, 3); the scores of the
+            candidates alone count where None.
 
     Returns:
         the labelling; empty, with a reason, where no candidate is worth labelling.
@@ -332,7 +344,8 @@ def label_spine(
     nothing = SpineLabelling({}, {}, 0.0, None, True, ["no vertebra found"])
     if max((max(site.scores.values()) for site in sites), default=0.0) <= evidence.floor:
         return nothing
-    search = ChainSearch(sites, transitions(statistics, costs), costs, evidence, field_of_view, statistics)
+    logs = None if beliefs is None else beliefs(np.array([site.position_mm for site in sites]))
+    search = ChainSearch(sites, transitions(statistics, costs), costs, evidence, field_of_view, statistics, logs)
     marginals = search.marginals
     rank, site = (int(i) for i in np.unravel_index(marginals.argmax(), marginals.shape))
     total = float(marginals[rank, site])

@@ -17,7 +17,7 @@ from shared.spine.candidates import Candidate
 from shared.spine.ct_check import check_ct, ct_warnings
 from shared.spine.patches import tile_starts
 from shared.spine.stage1 import SpineRegion, SpineStage, near_midline, spine_region
-from shared.spine.stage2 import VertebraStage, is_upside_down, tiled_heatmaps
+from shared.spine.stage2 import VertebraStage, check_seen, is_upside_down, tiled_heatmaps
 from shared.spine.stage3 import CropInferer, merge_vertebrae, vertebra_inputs
 from tests.spine.oracles import (
     encode,
@@ -106,6 +106,19 @@ def test_upside_down_header_is_refused(lower_back: TorsoPhantom) -> None:
     region, _ = SpineStage(spine_oracle)(flipped)
     with pytest.raises(CaseError, match="seems to be upside down"):
         VertebraStage(vertebrae_oracle)(flipped, region)
+
+
+@pytest.mark.parametrize(("height", "length_mm", "refused"), [(0.3, 200, True), (0.5, 200, False), (0.3, 100, False)])
+def test_faint_heatmaps_are_refused_where_much_is_in_view(height: float, length_mm: int, refused: bool) -> None:
+    heatmaps = MetaTensor(torch.zeros(27, 4, 4, 4), affine=torch.eye(4).double())
+    heatmaps[5, 1, 1, 1] = heatmaps[9, 2, 2, 2] = height
+    heatmaps[12, 3, 3, 3] = 1.0  # a single one is no spine
+    volume = MetaTensor(torch.zeros(1, 10, 10, length_mm // 4), affine=torch.eye(4).double() * 4)
+    if refused:
+        with pytest.raises(CaseError, match=r"no vertebra clearly \(heatmaps reach 0.30, 0.40 needed\)"):
+            check_seen(heatmaps, volume)
+    else:
+        check_seen(heatmaps, volume)
 
 
 def test_order_of_few_vertebrae_decides_nothing() -> None:

@@ -12,7 +12,7 @@ from tests.bundles.spec import BundleSpec, Data
 from tests.bundles.spine_cases import BAD_CALLS, BAD_INPUTS, FLOAT32, LABEL_NAMES, make_data
 
 NETWORK = {"network_def#width": 4, "network_def#spatial_kernel_size": 3}
-ANYTHING = {"min_score": -1e9, "peak": 1e-3, "min_peak": -1e9}  # two epochs do not make vertebrae of anything
+ANYTHING = {"min_score": -1e9, "peak": 1e-9, "min_peak": -1e9}  # heatmaps of two epochs reach about 1e-4
 
 
 def data_of(bundle: Path, folder: Path) -> Data:
