@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .chains import L1, L5, L6, RANK, T12, T13
 from .losses import TEMPERATURE
 
 SIGMA = 2.1  # voxels of a heatmap, about what the sigmas of the training end at
@@ -49,3 +50,12 @@ def label_log_probabilities(
         weighted = torch.einsum("kxyz,x,y,z->k", window, *axes)
         means[row] = weighted / torch.stack([axis.sum() for axis in axes]).prod()
     return torch.log_softmax(temperature * means, dim=1).double().numpy()
+
+
+def allow_rare(log_probabilities: np.ndarray, less: float) -> np.ndarray:
+    """Beliefs (S, L) in which T13 is at most ``less`` below T12 and L1, and L6 below L5."""
+    allowed = log_probabilities.copy()
+    for label, usual in ((T13, (T12, L1)), (L6, (L5,))):
+        likely = log_probabilities[:, [RANK[other] for other in usual]].max(axis=1) - less
+        allowed[:, RANK[label]] = np.maximum(allowed[:, RANK[label]], likely)
+    return allowed

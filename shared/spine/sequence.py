@@ -18,6 +18,7 @@ from ..spine_labels import CRANIOCAUDAL, SPINE_NAMES, VERTEBRA_LABELS
 from .candidates import CHANNELS, MERGE_MM, Candidate, Site, find_candidates, merge_candidates
 from .chains import ALIKE, L1, L4, RANK, RARE, SACRUM, T11, T12, T13, ChainCosts, Transition, step_costs, transitions
 from .field import FieldOfView
+from .posterior import allow_rare
 from .statistics import USUAL, SpineStatistics, load_statistics
 
 __all__ = [
@@ -49,6 +50,8 @@ class Evidence:
         anchor: own score of C1, C2, the sacrum or the pair around the last rib that makes it an anchor.
         certain: margin over the second-best labelling from which a level is certain.
         belief: weight of the logarithm of a label's probability at a site, against the most probable one there.
+        rare: how much less probable T13 is at most than T12 or L1 at the same place, and L6 than L5: a network that has
+            seen few of them hardly believes in them. The cost of the variant comes on top.
         doubt: no label is less probable than exp(-doubt) times the most probable one.
         expected: cost of a vertebra that should be in view beyond an end of the chain but was not found.
         most_expected: number of them that count.
@@ -62,7 +65,8 @@ class Evidence:
     anchor: float = 0.3
     certain: float = 0.3
     belief: float = 0.2
-    doubt: float = 4.0
+    rare: float = 0.3
+    doubt: float = 5.0
     expected: float = 0.25
     most_expected: int = 3
 
@@ -142,7 +146,8 @@ class ChainSearch:
         self.shared = self._share()
         self.unary = evidence.existence * self.own.max(axis=0) + (1 - evidence.existence) * self.shared - evidence.floor
         if log_probabilities is not None:
-            below = log_probabilities - log_probabilities.max(axis=1, keepdims=True)
+            below = allow_rare(log_probabilities, evidence.rare)
+            below = below - below.max(axis=1, keepdims=True)
             self.unary = self.own.max(axis=0) - evidence.floor + evidence.belief * np.maximum(below, -evidence.doubt).T
         self.steps = [(step, step_costs(step, self.places, self.places, costs)) for step in steps]
         self.start = np.stack([self._end_cost(label, upwards=True) for label in CHANNELS])

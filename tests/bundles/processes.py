@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,22 +23,25 @@ CONFIGS = {
     "multi_gpu_evaluate": ("train.json", "evaluate.json", "multi_gpu_inference.json"),
 }
 
-# One import of MONAI, which takes longer than the commands, for many of them: each is a fork that goes on as
-# `python -m` would, up to the end of the interpreter.
-FORKS = """
-import json, os, runpy, sys
+# One import of MONAI, which takes longer than most commands, for many of them: each is a fork of this process that goes
+# on as `python -m` would, up to the end of the interpreter.
+SERVER = """
+import json, os, runpy, signal, sys
 import monai.bundle
-for argv, log in json.loads(sys.argv[1]):
+for line in sys.stdin:
+    argv, cwd, log, seconds = json.loads(line)
     child = os.fork()
     if child == 0:
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        sys.argv, sys.path[0] = argv, os.getcwd()
+        signal.alarm(seconds)
+        os.chdir(cwd)
+        sys.argv, sys.path[0] = argv, cwd
         runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
         sys.exit()
-    status = os.waitpid(child, 0)[1]
-    print(os.waitstatus_to_exitcode(status), flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -72,35 +77,39 @@ def run(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def run_many(commands: Sequence[Sequence[str]], cwd: Path, folder: Path) -> list[subprocess.CompletedProcess[str]]:
-    """Runs commands `python -m module ...` one after the other, with less time for imports than :func:`run`.
-
-    Args:
-        commands: none of them needs a fresh interpreter to show its mistakes.
-        cwd: of all of them.
-        folder: for what they print.
-    """
-    assert all(list(command[:2]) == [sys.executable, "-m"] for command in commands)
-    logs = [folder / f"command{index}.log" for index in range(len(commands))]
-    calls = json.dumps([[list(command[2:]), str(log)] for command, log in zip(commands, logs, strict=True)])
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS, calls], cwd=cwd, env=clean_environment(), text=True, encoding="utf-8",
-        timeout=TIMEOUT_S, capture_output=True,
+@functools.cache
+def server() -> subprocess.Popen[str]:
+    """The process that :func:`run_quickly` uses; it ends with this one, whose end of the pipe then closes."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVER], env=clean_environment(), text=True, encoding="utf-8",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
-    codes = [int(line) for line in done.stdout.split()]
-    assert done.returncode == 0 and len(codes) == len(commands), done.stderr[-6000:]
-    return [
-        subprocess.CompletedProcess(command, code, log.read_text(encoding="utf-8", errors="replace"))
-        for command, code, log in zip(commands, codes, logs, strict=True)
-    ]
+
+
+def run_quickly(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """:func:`run` of a command `python -m module ...` without its imports, where a fresh interpreter shows no more."""
+    assert list(command[:2]) == [sys.executable, "-m"]
+    pipes = server()
+    assert pipes.stdin is not None and pipes.stdout is not None
+    with tempfile.NamedTemporaryFile() as log:
+        pipes.stdin.write(json.dumps([list(command[2:]), str(cwd), log.name, TIMEOUT_S]) + "\n")
+        pipes.stdin.flush()
+        code = int(pipes.stdout.readline())
+        text = Path(log.name).read_text(encoding="utf-8", errors="replace")
+    return subprocess.CompletedProcess(command, code, text)
 
 
 def run_bundle(
-    bundle: Path, workflow: str, options: Mapping[str, Any], cwd: Path | None = None, processes: int = 1
+    bundle: Path,
+    workflow: str,
+    options: Mapping[str, Any],
+    cwd: Path | None = None,
+    processes: int = 1,
+    quickly: bool = False,
 ) -> str:
     """Runs a workflow that must succeed, in the bundle folder or in `cwd`; returns what it printed."""
     command = bundle_command(bundle, workflow, options, elsewhere=cwd is not None, processes=processes)
-    done = run(command, cwd or bundle)
+    done = (run_quickly if quickly else run)(command, cwd or bundle)
     assert done.returncode == 0, f"exit code {done.returncode}\n{' '.join(command)}\n{done.stdout[-6000:]}"
     return done.stdout
 

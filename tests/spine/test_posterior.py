@@ -7,7 +7,7 @@ import torch
 from shared.heatmaps import gaussian_heatmaps
 from shared.spine.candidates import CHANNELS, Candidate
 from shared.spine.losses import VertebraHeatmapLoss
-from shared.spine.posterior import label_log_probabilities
+from shared.spine.posterior import allow_rare, label_log_probabilities
 from shared.spine.sequence import label_spine
 from tests.spine.simulated import phantom_spine
 
@@ -63,3 +63,12 @@ def test_beliefs_decide_where_a_wrong_heatmap_is_brighter():
 
     assert list(label_spine(candidates).points) == [label - 1 for label in spine]
     assert list(label_spine(candidates, beliefs=beliefs).points) == list(spine)
+
+
+def test_rare_vertebrae_are_believed_almost_like_their_neighbours():
+    logs = np.full((2, len(CHANNELS)), -9.0)
+    t12, t13, l1, l5, l6 = (CHANNELS.index(label) for label in (19, 28, 20, 24, 25))
+    logs[0, [t12, l1, l5, l6]] = -2.0, -1.0, -3.0, -0.5
+    found = allow_rare(logs, 0.3)
+    assert found[0, [t12, t13, l1, l5, l6]].tolist() == [-2.0, -1.3, -1.0, -3.0, -0.5]
+    assert found[1, t13] == pytest.approx(-9.0) and logs[0, t13] == -9.0

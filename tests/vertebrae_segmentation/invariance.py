@@ -116,8 +116,20 @@ def whole_labels(scan: Scan) -> list[int]:
     return [label for label, depth in zip(labels, view.end_depth_mm(world), strict=True) if depth > WHOLE_MM]
 
 
+def mask_on(labels: np.ndarray, label: int, affine: np.ndarray, scan: Scan) -> np.ndarray:
+    """Mask of one label on the grid of a scan: its linear interpolation above one half."""
+    target = sitk.Image([int(n) for n in scan.image.shape], sitk.sitkUInt8)
+    place_image(target, LPS_TO_RAS @ scan.affine)
+    soft = resample(to_sitk((labels == label).astype(np.float32), affine), target, 0.0)
+    return sitk.GetArrayFromImage(soft).T >= 0.5
+
+
 def run_forms(scans: dict[str, Scan], folder: Path) -> dict[str, Outcome]:
-    """All forms in one run of the pipeline, each compared with the truth on its own grid."""
+    """All forms in one run of the pipeline, each compared with the truth.
+
+    Those of other voxels are compared on the grid of the first form: the truth exists there, and a Dice depends on the
+    size of the voxels.
+    """
     cases, output = folder / "cases", folder / "out"
     cases.mkdir()
     names = {name: f"form{index:02d}" for index, name in enumerate(scans)}
@@ -130,14 +142,24 @@ def run_forms(scans: dict[str, Scan], folder: Path) -> dict[str, Outcome]:
         result = json.loads((output / f"{names[name]}_landmarks.json").read_text())
         found = nib.nifti1.Nifti1Image.from_filename(output / f"{names[name]}_segmentation.nii.gz")
         assert np.allclose(found.affine, scan.affine, atol=1e-3)
-        own = np.asarray(found.dataobj)
-        dice = {
-            label: 2 * ((own == label) & (scan.labels == label)).sum() / max(1, (own == label).sum() + count)
-            for label in whole_labels(scan)
-            if (count := int((scan.labels == label).sum()))
-        }
-        outcomes[name] = Outcome(frozenset(mark["index"] for mark in result["landmarks"]), dice)
+        labels = np.asarray(found.dataobj)
+        outcomes[name] = Outcome(
+            frozenset(mark["index"] for mark in result["landmarks"]), dice_of(labels, scan, next(iter(scans.values())))
+        )
     return outcomes
+
+
+def dice_of(found: np.ndarray, scan: Scan, first: Scan) -> dict[int, float]:
+    """Dice of every vertebra whole in a scan, on the grid of the first one where its voxels have another size."""
+    sizes = [np.sort(np.linalg.norm(s.affine[:3, :3], axis=0)) for s in (scan, first)]
+    same = np.allclose(*sizes)
+    reference = scan if same else first
+    dice = {}
+    for label in whole_labels(scan):
+        own = found == label if same else mask_on(found, label, scan.affine, first)
+        truth = reference.labels == label
+        dice[label] = float(2 * (own & truth).sum() / max(1, own.sum() + truth.sum()))
+    return dice
 
 
 def main() -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
-from monai.data import MetaTensor, decollate_batch
+from monai.data import decollate_batch, list_data_collate
 from monai.inferers import SlidingWindowInferer
 from monai.networks.nets import SegResNet
 from monai.transforms import (
@@ -26,6 +27,7 @@ from monai.transforms import (
     ScaleIntensityd,
     Spacingd,
 )
+from nibabel.nifti1 import Nifti1Image
 
 CHANNELS = 105
 FINE_MM, COARSE_MM = 1.5, 3.0
@@ -38,19 +40,19 @@ def available_bytes() -> float:
     return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
 
 
-def chosen_spacing(image: MetaTensor) -> float:
+def chosen_spacing(ct: str) -> float:
     """Millimetres of the voxels whose 105 probabilities fit into memory."""
-    extent = torch.linalg.det(image.affine[:3, :3]).abs().item() * image[0].numel()
+    header = Nifti1Image.from_filename(ct).header
+    extent = float(np.prod(header.get_data_shape()) * np.prod(header.get_zooms()))
     wanted = BASE_BYTES + COPIES * 4 * CHANNELS * extent / FINE_MM**3
     return FINE_MM if available_bytes() > wanted else COARSE_MM
 
 
 def main(ct: str, out: str) -> None:
-    load = LoadImaged("image", ensure_channel_first=True)
-    data = load({"image": ct})
-    spacing = chosen_spacing(data["image"])
+    spacing = chosen_spacing(ct)
     prepare = Compose(
         [
+            LoadImaged("image", ensure_channel_first=True),
             EnsureTyped("image"),
             Orientationd("image", axcodes="RAS"),
             Spacingd("image", pixdim=[spacing] * 3, mode="bilinear"),
@@ -70,10 +72,9 @@ def main(ct: str, out: str) -> None:
     windows = SlidingWindowInferer(
         roi_size=(96, 96, 96), sw_batch_size=1, overlap=0.25, padding_mode="replicate", mode="gaussian"
     )
-    data = prepare(data)
+    data = list_data_collate([prepare({"image": ct})])
     with torch.no_grad():
-        data["pred"] = windows(data["image"][None], network)
-    data["image"] = data["image"][None]
+        data["pred"] = windows(data["image"], network)
     finish = Compose(
         [
             Activationsd("pred", softmax=True),
