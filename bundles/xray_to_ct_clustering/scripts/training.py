@@ -182,7 +182,6 @@ def place_clusters(
     """
     if how not in ("anatomy", "even"):
         raise CaseError("--initial_clusters", f"is {how!r}", "write anatomy or even")
-    clustering = network.generator.clustering
     if how == "anatomy":
         step = max(1, len(subjects) // ATLAS_SUBJECTS)
         volumes = []
@@ -190,5 +189,6 @@ def place_clusters(
             size = fine_size(volume_size, voxel_mm, subject.voxel_mm)
             volumes.append(hu_to_intensity(pooled(cube(subject, size), size // volume_size[0])))
         labels = [tissue_map(volume) for volume in volumes]
+        clustering = network.generator.clustering
         clustering.set_centroids(*anatomical_centroids(labels, volumes, clustering.num_clusters))
     return network
