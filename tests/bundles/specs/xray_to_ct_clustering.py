@@ -16,14 +16,14 @@ from tests.bundles.bad_input import empty_folder, inference_calls, picture, writ
 from tests.bundles.spec import BadCall, BadInput, BundleSpec, Data
 
 CASES = ("phantom_09000", "phantom_09001")
-# as many parts as the shipped network, so that its weights have the same names
+# as many parts as the shipped network and more clusters than the rank of the bias: weights of the same names
 SMALL = {
     "voxel_mm": 20.0,
     "geometry#rows": 32,
     "geometry#columns": 32,
     "geometry#pixel_mm": 12.8,
     "network_def#generator#volume_size": [16, 16, 16],
-    "network_def#generator#num_clusters": 8,
+    "network_def#generator#num_clusters": 16,
     "network_def#generator#voxel_dim": 16,
     "network_def#generator#image_channels": [8, 8, 8, 8],
 }
