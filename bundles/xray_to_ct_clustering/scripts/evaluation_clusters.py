@@ -50,7 +50,13 @@ def tissue_purity(table: Tensor, dominant: float = DOMINANT) -> dict[str, float]
 
 
 def cluster_figures(
-    labels: Tensor, confidence: Tensor, entropy: Tensor, pred: Tensor, truth_tissues: Tensor, pred_tissues: Tensor, k: int
+    labels: Tensor,
+    confidence: Tensor,
+    entropy: Tensor,
+    pred: Tensor,
+    truth_tissues: Tensor,
+    pred_tissues: Tensor,
+    k: int,
 ) -> dict[str, float]:
     """Figures of the clusters of one case.
 
@@ -65,7 +71,8 @@ def cluster_figures(
 
     Returns:
         ``assignment_entropy`` (0 to 1), ``cluster_confidence``, ``clusters_used``, ``cluster_separation`` (share of the
-        variance of the predicted intensity between clusters), ``<tissue>_purity_true`` and ``<tissue>_purity_predicted``.
+        variance of the predicted intensity between clusters), ``<tissue>_purity_true`` and
+        ``<tissue>_purity_predicted``.
     """
     members = torch.nn.functional.one_hot(labels.long().flatten(), k).float()[None]
     figures = {

@@ -1,4 +1,4 @@
-"""Training of the generator: the view on it that returns everything, the batches, the loss, the start of the clusters."""
+"""Training of the generator: the view that returns everything, the batches, the loss, the start of the clusters."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class BiplanarLoss(nn.Module):
 
 
 def inside(intensity: Tensor) -> Tensor:
-    """Nearly the inside of the patient, bool (X, Y, Z): between dense voxels along x and along y. Fast, on any device."""
+    """Nearly the inside of the patient, bool (X, Y, Z): between dense voxels along x and y. Fast, on any device."""
     dense = intensity > float(hu_to_intensity(torch.tensor(-500.0)))
     result = torch.ones_like(dense)
     for axis in (0, 1):
