@@ -21,8 +21,8 @@ from bundles.xray_to_ct_clustering.scripts.data_protocol import Subject, cube, m
 from bundles.xray_to_ct_clustering.scripts.data_subjects import fine_size, load_subjects, subject_weights
 from bundles.xray_to_ct_clustering.scripts.data_tissues import TISSUES, body_of, tissue_map
 from bundles.xray_to_ct_clustering.scripts.dataset_pairs import PlainPairs, RandomPairs
-from bundles.xray_to_ct_clustering.scripts.training import inside
 from bundles.xray_to_ct_clustering.scripts.shared.cases import CaseError
+from bundles.xray_to_ct_clustering.scripts.training import inside
 from shared.itk_images import to_sitk
 from shared.networks.clustering import BiplanarGeometry, hu_to_intensity
 

@@ -13,8 +13,8 @@ from bundles.xray_to_ct_clustering.scripts.ablation import STUDIES, chosen_runs,
 from bundles.xray_to_ct_clustering.scripts.baselines import MeanGenerator, PlainGenerator
 from bundles.xray_to_ct_clustering.scripts.evaluation import EvaluationInferer, measure_case, summarize, write_report
 from bundles.xray_to_ct_clustering.scripts.evaluation_clusters import contingency, tissue_purity
-from bundles.xray_to_ct_clustering.scripts.training import BiplanarLoss, GeneratorInferer, GeneratorView
 from bundles.xray_to_ct_clustering.scripts.shared.cases import CaseError
+from bundles.xray_to_ct_clustering.scripts.training import BiplanarLoss, GeneratorInferer, GeneratorView
 from shared.networks.clustering import (
     BiplanarCTNetwork,
     BiplanarGeometry,

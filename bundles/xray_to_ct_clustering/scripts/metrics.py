@@ -1,7 +1,7 @@
 """How close a predicted volume is to the CT.
 
 Intensities are 0 to 1 over the 2500 HU of X2CT-GAN. PSNR with a peak of 1 is that at the true range; X2CT-GAN's own
-script takes a peak of 4095 for data of 0 to 2500, which adds 4.29 dB. SSIM has windows of 7 voxels along each axis, over
+script takes a peak of 4095 for data of 0 to 2500, which adds 4.29 dB. SSIM has windows of 7 voxels per axis, over
 the volume (3-D) or slice by slice over the three axes (as X2CT-GAN does).
 """
 
