@@ -185,7 +185,8 @@ class TrackingPicturesd(MapTransform):
             volume = torch.as_tensor(data[key]).as_subclass(Tensor).float().cpu()
             truth = read_truth(truth_path(self.truth_dir, case), tuple(volume.shape[1:]), self.voxel_mm)
             maps, figures, rows = track(volume, truth, self.count)
-            title = f"{case}: mean error {figures['mae_hu']} HU, position-weighted accuracy {figures['position_accuracy']:.3f}"
+            accuracy = f"position-weighted accuracy {figures['position_accuracy']:.3f}"
+            title = f"{case}: mean error {figures['mae_hu']} HU, {accuracy}"
             save_figure(draw_maps(volume, truth, maps, title), self.output_dir / f"{case}_tracking.png")
             title = f"{case}: clusters explain {100 * figures['cluster_separation']:.0f} % of the variance of the CT"
             table = cluster_table(volume, self.voxel_mm)
