@@ -99,8 +99,8 @@ class PlainGenerator(nn.Module):
         x = depth.flip(3, 4).permute(0, 1, 4, 2, 3) + across.flip(3, 4).permute(0, 1, 2, 4, 3)
         x = self.mix(x)
         for level, (skip, stage) in enumerate(zip(self.skips, self.stages, strict=True)):
-            seen = frontal_in_space(skip[0](front[-2 - level])) + lateral_in_space(skip[1](side[-2 - level]))
-            x = stage[1](F.interpolate(stage[0](x), scale_factor=2.0, mode="trilinear", align_corners=False) + seen)
+            seen = frontal_in_space(skip[0](front[-2 - level])) + lateral_in_space(skip[1](side[-2 - level]))  # type: ignore[index]
+            x = stage[1](F.interpolate(stage[0](x), scale_factor=2.0, mode="trilinear", align_corners=False) + seen)  # type: ignore[index]
         volume = self.head(x)
         alike = torch.full((volume.shape[0], 512, 2), 0.5, device=volume.device)
         return {"pred_volume": volume, "cluster_assignments": alike}

@@ -48,7 +48,7 @@ def psnr_x2ct(pred: Tensor, truth: Tensor) -> float:
 def ssim_3d(pred: Tensor, truth: Tensor) -> float:
     """Structural similarity of volumes (X, Y, Z) with windows of 7³ voxels."""
     metric = SSIMMetric(3, data_range=1.0, kernel_type="uniform", win_size=WINDOW)
-    return float(metric(pred[None, None].float(), truth[None, None].float()).mean())
+    return float(metric(pred[None, None].float(), truth[None, None].float()).mean())  # type: ignore[union-attr]
 
 
 def ssim_slices(pred: Tensor, truth: Tensor) -> float:
@@ -56,7 +56,7 @@ def ssim_slices(pred: Tensor, truth: Tensor) -> float:
     metric, means = SSIMMetric(2, data_range=1.0, kernel_type="uniform", win_size=WINDOW), []
     for axis in range(3):
         slices = [volume.float().movedim(axis, 0)[:, None] for volume in (pred, truth)]
-        means.append(float(metric(*slices).mean()))
+        means.append(float(metric(*slices).mean()))  # type: ignore[union-attr]
     return sum(means) / 3
 
 
