@@ -15,6 +15,7 @@ from bundles.xray_to_ct_clustering.scripts.evidence import Limits, row_agreement
 from bundles.xray_to_ct_clustering.scripts.preprocessing import LoadXrayPaird
 from bundles.xray_to_ct_clustering.scripts.shared.cases import CaseError
 from bundles.xray_to_ct_clustering.scripts.shared.networks.clustering.biplanar import BiplanarGeometry
+from bundles.xray_to_ct_clustering.scripts.xray_pairs import find_pairs
 from tests.xray_to_ct_clustering.xrays import GEOMETRY, appearance, as_bytes, pair, write_pngs
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "xray_to_ct_clustering"
@@ -120,6 +121,15 @@ def test_a_real_frontal_x_ray_twice_is_refused(real, shipped):
     for path in real:
         with pytest.raises(CaseError, match="same picture as the frontal X-ray.*lateral view missing"):
             shipped({"case": "a", "image": str(path), "frontal": str(path), "lateral": str(path)})
+
+
+def test_a_real_frontal_x_ray_alone_is_refused(real, shipped, tmp_path):
+    for path in real:
+        alone = tmp_path / path.name
+        alone.write_bytes(path.read_bytes())
+        (case,) = find_pairs(alone)
+        with pytest.raises(CaseError, match=f"{path.name}: lateral X-ray missing"):
+            shipped(case)
 
 
 def test_two_real_frontal_x_rays_are_not_taken_for_a_pair(real, shipped):

@@ -42,7 +42,7 @@ def draw_space(hu: np.ndarray, labels: np.ndarray, voxel_mm: float, colours: Map
     shown = np.where(outside_air(hu), 0, labels)[::STEP, ::STEP, ::STEP]
     x, y, z = (np.indices(shown.shape).transpose(1, 2, 3, 0) - (np.array(shown.shape) - 1) / 2).transpose(3, 0, 1, 2)
     ink = np.array([colours[label][:3] for label in range(len(colours))])[shown]
-    edges = np.indices(np.array(shown.shape) + 1).astype(float) * STEP * voxel_mm
+    edges = np.indices([length + 1 for length in shown.shape]).astype(float) * STEP * voxel_mm
     edges -= (np.array(shown.shape) * STEP * voxel_mm / 2)[:, None, None, None]
     figure = Figure(figsize=(13, 6.6), layout="constrained")
     for number, (name, azimuth, side) in enumerate(SIGHTS):

@@ -81,7 +81,9 @@ def make_subject(image: sitk.Image, case: str, voxel_mm: float) -> Subject:
     hu = patient_array(image, voxel_mm)
     if min(hu.shape) * voxel_mm < LEAST_EXTENT_MM:
         size = " x ".join(f"{length * voxel_mm:.0f}" for length in hu.shape)
-        raise CaseError(case, f"covers {size} mm alone", f"give CTs of at least {LEAST_EXTENT_MM:.0f} mm along each axis")
+        raise CaseError(
+            case, f"covers {size} mm alone", f"give CTs of at least {LEAST_EXTENT_MM:.0f} mm along each axis"
+        )
     hu, body = without_table(hu, voxel_mm)
     if not body.any():
         raise CaseError(case, "holds no body (nothing is denser than air)", "give a CT in Hounsfield units")

@@ -108,7 +108,9 @@ def fine_size(volume_size: Sequence[int], voxel_mm: float, fine_mm: float) -> in
     """
     factor = voxel_mm / fine_mm
     if len(set(volume_size)) != 1 or factor < 1 or abs(factor - round(factor)) > 1e-6:
-        raise ValueError(f"volume {tuple(volume_size)} of {voxel_mm} mm, rendered from {fine_mm} mm: a cube and a multiple")
+        raise ValueError(
+            f"volume {tuple(volume_size)} of {voxel_mm} mm, rendered from {fine_mm} mm: a cube and a multiple"
+        )
     return volume_size[0] * round(factor)
 
 
@@ -136,7 +138,7 @@ def validation_subjects(
     phantoms: int = 0,
     cache_dir: str | os.PathLike | None = None,
 ) -> list[Subject]:
-    """The share of this process of the patients that are kept for validation, then of phantoms that training never sees.
+    """The share of this process of the patients kept for validation, then of phantoms that training never sees.
 
     Args and errors: as of `load_subjects`.
     """

@@ -21,10 +21,9 @@ PHANTOM = 9001  # no phantom of the training
 
 def volume_psnr(result: Path, truth: Path) -> float:
     """PSNR in dB, at the range of the CT, of a volume and the truth on the same grid."""
-    pair = [
-        hu_to_intensity(torch.from_numpy(nibabel.load(path).get_fdata(dtype=np.float32))) for path in (result, truth)
-    ]
-    return float(psnr(*pair))
+    images = [np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj, np.float32) for path in (result, truth)]
+    predicted, true = (hu_to_intensity(torch.from_numpy(image)) for image in images)
+    return psnr(predicted, true)
 
 
 def demo(output_dir: Path) -> dict[str, str | float]:

@@ -1,8 +1,8 @@
 """How close a predicted volume is to the CT.
 
 Intensities are 0 to 1 over the 2500 HU of X2CT-GAN. PSNR with a peak of 1 is that at the true range; X2CT-GAN's own
-script takes a peak of 4095 for data of 0 to 2500, which adds 4.29 dB. SSIM has windows of 7 voxels along each axis, over the
-volume (3-D) or slice by slice over the three axes (as X2CT-GAN does).
+script takes a peak of 4095 for data of 0 to 2500, which adds 4.29 dB. SSIM has windows of 7 voxels per axis, over
+the volume (3-D) or slice by slice over the three axes (as X2CT-GAN does).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def psnr_x2ct(pred: Tensor, truth: Tensor) -> float:
 def ssim_3d(pred: Tensor, truth: Tensor) -> float:
     """Structural similarity of volumes (X, Y, Z) with windows of 7³ voxels."""
     metric = SSIMMetric(3, data_range=1.0, kernel_type="uniform", win_size=WINDOW)
-    return float(metric(pred[None, None].float(), truth[None, None].float()).mean())
+    return float(metric(pred[None, None].float(), truth[None, None].float()).mean())  # type: ignore[union-attr]
 
 
 def ssim_slices(pred: Tensor, truth: Tensor) -> float:
@@ -56,7 +56,7 @@ def ssim_slices(pred: Tensor, truth: Tensor) -> float:
     metric, means = SSIMMetric(2, data_range=1.0, kernel_type="uniform", win_size=WINDOW), []
     for axis in range(3):
         slices = [volume.float().movedim(axis, 0)[:, None] for volume in (pred, truth)]
-        means.append(float(metric(*slices).mean()))
+        means.append(float(metric(*slices).mean()))  # type: ignore[union-attr]
     return sum(means) / 3
 
 

@@ -140,6 +140,8 @@ class VolumeResultd(MapTransform):
             affine = volume_affine(volume.shape[1:], self.voxel_mm)
             rendered, similarity = rendered_views(volume[0], xrays, intake["geometry"], self.voxel_mm, self.hu_range)
             reasons = self.limits.reasons(intake["evidence"], similarity)
+            if intake["warnings"]:
+                logger.warning("%s: %s", intake["case"], "; ".join(intake["warnings"]))
             path = str(image.meta.get("filename_or_obj", intake["case"])) if isinstance(image, MetaTensor) else ""
             if reasons and self.refuse:
                 raise CaseError(path, "; ".join(reasons), "give other X-rays, or --refuse False to get it all the same")

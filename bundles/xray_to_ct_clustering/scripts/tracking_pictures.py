@@ -95,7 +95,7 @@ def track(volume: Tensor, truth: Tensor, count: int) -> tuple[dict[str, Tensor],
         )
     weight = maps["position_weight"]
     figures = {
-        "position_accuracy": round(float(maps["position_accuracy"].sum() / weight.sum().clamp(min=1e-6)), 4),
+        "position_accuracy": round(float(maps["position_accuracy"].sum() / weight.sum().clamp(min=1e-6)), 6),
         "mae_hu": round(float(error.mean()), 1),
         "contrast_error_hu": round(float(maps["contrast_error"][known].mean()), 1),
         "cluster_separation": round(float(cluster_separation(members, true_hu)[0]), 4),
@@ -185,7 +185,8 @@ class TrackingPicturesd(MapTransform):
             volume = torch.as_tensor(data[key]).as_subclass(Tensor).float().cpu()
             truth = read_truth(truth_path(self.truth_dir, case), tuple(volume.shape[1:]), self.voxel_mm)
             maps, figures, rows = track(volume, truth, self.count)
-            title = f"{case}: mean error {figures['mae_hu']} HU, position-weighted {figures['position_accuracy']}"
+            accuracy = f"position-weighted accuracy {figures['position_accuracy']:.3f}"
+            title = f"{case}: mean error {figures['mae_hu']} HU, {accuracy}"
             save_figure(draw_maps(volume, truth, maps, title), self.output_dir / f"{case}_tracking.png")
             title = f"{case}: clusters explain {100 * figures['cluster_separation']:.0f} % of the variance of the CT"
             table = cluster_table(volume, self.voxel_mm)

@@ -1,4 +1,4 @@
-"""Training of the generator: the view on it that returns everything, the batches, the loss, the start of the clusters."""
+"""Training of the generator: the view that returns everything, the batches, the loss, the start of the clusters."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class BiplanarLoss(nn.Module):
 
 
 def inside(intensity: Tensor) -> Tensor:
-    """Nearly the inside of the patient, bool (X, Y, Z): between dense voxels along x and along y. Fast, on any device."""
+    """Nearly the inside of the patient, bool (X, Y, Z): between dense voxels along x and y. Fast, on any device."""
     dense = intensity > float(hu_to_intensity(torch.tensor(-500.0)))
     result = torch.ones_like(dense)
     for axis in (0, 1):
@@ -182,7 +182,6 @@ def place_clusters(
     """
     if how not in ("anatomy", "even"):
         raise CaseError("--initial_clusters", f"is {how!r}", "write anatomy or even")
-    clustering = network.generator.clustering
     if how == "anatomy":
         step = max(1, len(subjects) // ATLAS_SUBJECTS)
         volumes = []
@@ -190,5 +189,6 @@ def place_clusters(
             size = fine_size(volume_size, voxel_mm, subject.voxel_mm)
             volumes.append(hu_to_intensity(pooled(cube(subject, size), size // volume_size[0])))
         labels = [tissue_map(volume) for volume in volumes]
+        clustering = network.generator.clustering
         clustering.set_centroids(*anatomical_centroids(labels, volumes, clustering.num_clusters))
     return network

@@ -41,7 +41,7 @@ def cluster_frame(labels: Tensor, intensity: Tensor) -> np.ndarray:
 class ClusterEvolution:
     """Handler of a trainer that draws the clusters of one validation case after every epoch.
 
-    Each picture is a file of its own, so that a training that is resumed loses none; the GIF is made of them at the end.
+    Each picture is a file of its own, so that a resumed training loses none; the GIF is made of them at the end.
 
     Args:
         path: of the GIF; the pictures go into a folder of its name beside it.

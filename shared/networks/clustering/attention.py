@@ -107,9 +107,8 @@ class ClusterAwareAttention(nn.Module):
         self.hidden = HIDDEN  # scripted code reads no module constants
         self.qkv = nn.Linear(voxel_dim, 3 * voxel_dim)
         self.out = nn.Linear(voxel_dim, voxel_dim)
-        self.low_rank = 0 < bias_rank < num_clusters
         strength = (voxel_dim / num_heads) ** 0.5
-        if self.low_rank:
+        if 0 < bias_rank < num_clusters:
             codes = strength**0.5 * torch.stack([cluster_codes(num_clusters, bias_rank) for _ in range(num_heads)])
             self.cluster_bias = nn.Parameter(codes)
             self.cluster_bias_right: Tensor | None = nn.Parameter(codes.clone())
@@ -120,7 +119,8 @@ class ClusterAwareAttention(nn.Module):
     @torch.jit.unused
     def bias_matrix(self) -> Tensor:
         """B (heads, K, K)."""
-        return self.cluster_bias if self.cluster_bias_right is None else self.cluster_bias @ self.cluster_bias_right.mT
+        right = self.cluster_bias_right
+        return self.cluster_bias if right is None else self.cluster_bias @ right.mT
 
     def forward(self, tokens: Tensor, assignments: Tensor) -> Tensor:
         query, key, value = self.qkv(tokens).unflatten(-1, [3, self.num_heads, -1]).permute(2, 0, 3, 1, 4).unbind(0)

@@ -22,7 +22,13 @@ class ClusterBlock(nn.Module):
     """
 
     def __init__(
-        self, voxel_dim: int, num_heads: int, num_clusters: int, mlp_ratio: int, dropout: float, bias_rank: int = BIAS_RANK
+        self,
+        voxel_dim: int,
+        num_heads: int,
+        num_clusters: int,
+        mlp_ratio: int,
+        dropout: float,
+        bias_rank: int = BIAS_RANK,
     ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(voxel_dim)

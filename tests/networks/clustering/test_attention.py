@@ -35,6 +35,21 @@ def test_values_and_gradients_are_those_of_the_dense_formula(clusters, dtype, to
         assert float((folded - dense).abs().max()) < tolerance * scale, name
 
 
+@pytest.mark.parametrize("rank", [1, 8])
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_a_bias_of_low_rank_equals_the_dense_formula_with_its_product(rank, dtype, tolerance) -> None:
+    query, key, value, weights, _ = tensors(50, 20, dtype)
+    generator = torch.Generator().manual_seed(2)
+    factors = [torch.randn(2, 20, rank, generator=generator, dtype=dtype).requires_grad_() for _ in range(2)]
+    inputs = [query, key, value, weights, *factors]
+    folded = cluster_attention(query, key, value, weights, factors[0], factors[1])
+    dense = dense_cluster_attention(query, key, value, weights, factors[0] @ factors[1].mT)
+    torch.testing.assert_close(folded, dense, atol=tolerance, rtol=0)
+    direction = torch.randn(folded.shape, generator=generator, dtype=dtype)
+    for ours, reference in zip(*(torch.autograd.grad(out, inputs, direction) for out in (folded, dense)), strict=True):
+        assert float((ours - reference).abs().max()) < tolerance * max(1.0, float(reference.abs().max()))
+
+
 class LargestTensor(TorchDispatchMode):
     """Elements of the largest tensor that any operation returns."""
 
@@ -62,12 +77,25 @@ def test_memory_is_linear_forward_and_backward() -> None:
 
 def test_voxels_of_one_cluster_attend_to_each_other_from_the_start() -> None:
     """With equal keys only the bias distinguishes: e times the weight for a voxel of the same cluster."""
-    module = ClusterAwareAttention(8, 2, num_clusters=2)
+    module = ClusterAwareAttention(8, 2, num_clusters=2)  # up to 8 clusters the rank is full
     weights = torch.tensor([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
     same, value = torch.zeros(1, 2, 3, 4), torch.eye(3, 4).expand(1, 2, 3, 4)
     attended = cluster_attention(same, same, value, weights, module.cluster_bias)
     e = float(torch.e)
     assert torch.allclose(attended[0, 0, 0, :3], torch.tensor([e, e, 1.0]) / (2 * e + 1), atol=1e-5)
+
+
+def test_a_bias_of_low_rank_starts_with_the_same_preference() -> None:
+    """sqrt(d) for two voxels of one cluster; between clusters less, and nothing on average."""
+    torch.manual_seed(0)
+    module = ClusterAwareAttention(32, 2, num_clusters=64, bias_rank=8)
+    bias = module.bias_matrix() / 16**0.5
+    same = torch.eye(64, dtype=torch.bool)
+    assert module.cluster_bias.shape == (2, 64, 8)
+    assert torch.allclose(bias[:, same], torch.ones(2, 64), atol=1e-5)
+    assert float(bias[:, ~same].max()) < 0.99
+    assert abs(float(bias[:, ~same].mean())) < 0.02
+    assert ClusterAwareAttention(32, 2, num_clusters=64, bias_rank=0).bias_matrix().shape == (2, 64, 64)
 
 
 def test_uniform_assignments_leave_plain_attention() -> None:
@@ -77,9 +105,10 @@ def test_uniform_assignments_leave_plain_attention() -> None:
     assert torch.allclose(cluster_attention(query, key, value, uniform, bias), plain, atol=1e-5)
 
 
-def test_every_parameter_learns_and_scripted_equals_eager() -> None:
+@pytest.mark.parametrize("rank", [0, 2])
+def test_every_parameter_learns_and_scripted_equals_eager(rank: int) -> None:
     torch.manual_seed(0)
-    module = ClusterAwareAttention(8, 2, num_clusters=3)
+    module = ClusterAwareAttention(8, 2, num_clusters=3, bias_rank=rank)
     tokens, weights = torch.randn(2, 10, 8), torch.rand(2, 10, 3).softmax(-1)
     output = module(tokens, weights)
     assert output.shape == tokens.shape
@@ -89,8 +118,9 @@ def test_every_parameter_learns_and_scripted_equals_eager() -> None:
         assert parameter.grad is not None and bool(parameter.grad.any()), name
 
 
-def test_exported_equals_eager() -> None:
-    module = ClusterAwareAttention(8, 2, num_clusters=3).eval()
+@pytest.mark.parametrize("rank", [0, 2])
+def test_exported_equals_eager(rank: int) -> None:
+    module = ClusterAwareAttention(8, 2, num_clusters=3, bias_rank=rank).eval()
     inputs = torch.randn(2, 10, 8), torch.rand(2, 10, 3).softmax(-1)
     assert torch.allclose(torch.export.export(module, inputs).module()(*inputs), module(*inputs), atol=1e-6)
 
@@ -101,11 +131,11 @@ def test_hidden_keys_have_no_influence() -> None:
     hidden[:, :, 4:] = -1e4
     kept = [key[:, :, :4], value[:, :, :4]]
     expected = (query @ kept[0].mT + weights[:, None] @ bias @ weights[:, :4].mT[:, None]) / 8**0.5
-    attended = cluster_attention(query, key, value, weights, bias, hidden)
+    attended = cluster_attention(query, key, value, weights, bias, key_bias=hidden)
     assert torch.allclose(attended, expected.softmax(-1) @ kept[1], atol=1e-5)
     everything = torch.full((1, 2, 6, 1), -1e4)  # the logits keep their differences, to the precision of 1e4
     assert torch.allclose(
-        cluster_attention(query, key, value, weights, bias, everything),
+        cluster_attention(query, key, value, weights, bias, key_bias=everything),
         cluster_attention(query, key, value, weights, bias),
         atol=1e-2,
     )
@@ -123,3 +153,5 @@ def test_dropout_acts_in_training_alone() -> None:
 def test_heads_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple"):
         ClusterAwareAttention(10, 4)
+    with pytest.raises(ValueError, match="full rank"):
+        ClusterAwareAttention(8, 2, bias_rank=-1)

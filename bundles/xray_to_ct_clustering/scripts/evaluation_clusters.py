@@ -1,0 +1,137 @@
+"""Do the clusters mean something? Their tissues, how sure and how separate they are, and a table of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .data_tissues import TISSUES
+from .shared.networks.clustering.cluster_statistics import cluster_separation, cluster_statistics
+from .shared.networks.clustering.reprojection import intensity_to_hu
+
+DOMINANT = 0.8  # share from which on a tissue dominates a cluster
+NAMED = ("lung", "soft", "bone")
+
+
+def contingency(labels: Tensor, tissues: Tensor, clusters: int) -> Tensor:
+    """Voxels (K, T) of each cluster and tissue, int64.
+
+    Args:
+        labels: cluster of each voxel, whole numbers of any shape, 0 to K - 1.
+        tissues: numbers of `TISSUES`, of the same shape.
+        clusters: K.
+    """
+    count = len(TISSUES)
+    pairs = labels.long().flatten() * count + tissues.long().flatten()
+    return torch.bincount(pairs, minlength=clusters * count).reshape(clusters, count)
+
+
+def tissue_purity(table: Tensor, dominant: float = DOMINANT) -> dict[str, float]:
+    """Share of the voxels of lung, soft tissue and bone that lie in clusters which that tissue dominates.
+
+    Args:
+        table: of `contingency` (K, T). All voxels of a cluster count, those of no named tissue too.
+        dominant: share of the cluster's voxels.
+
+    Returns:
+        Name to share; NaN where there is no such tissue.
+    """
+    size = table.sum(dim=1).clamp(min=1)
+    result = {}
+    for name in NAMED:
+        voxels = table[:, TISSUES[name]]
+        inside = voxels[voxels / size >= dominant].sum()
+        result[name] = float(inside / voxels.sum()) if int(voxels.sum()) else float("nan")
+    return result
+
+
+def cluster_figures(
+    labels: Tensor,
+    confidence: Tensor,
+    entropy: Tensor,
+    pred: Tensor,
+    truth_tissues: Tensor,
+    pred_tissues: Tensor,
+    k: int,
+) -> dict[str, float]:
+    """Figures of the clusters of one case.
+
+    Args:
+        labels: (X, Y, Z), 0 to K - 1.
+        confidence: (X, Y, Z).
+        entropy: (X, Y, Z) of the token of each voxel, over log K.
+        pred: predicted intensities (X, Y, Z).
+        truth_tissues: of the CT (X, Y, Z).
+        pred_tissues: of the prediction (X, Y, Z).
+        k: number of clusters.
+
+    Returns:
+        ``assignment_entropy`` (0 to 1), ``cluster_confidence``, ``clusters_used``, ``cluster_separation`` (share of the
+        variance of the predicted intensity between clusters), ``<tissue>_purity_true`` and
+        ``<tissue>_purity_predicted``.
+    """
+    members = torch.nn.functional.one_hot(labels.long().flatten(), k).float()[None]
+    figures = {
+        "assignment_entropy": float(entropy.mean()),
+        "cluster_confidence": float(confidence.mean()),
+        "clusters_used": int(labels.unique().numel()),
+        "cluster_separation": float(cluster_separation(members, pred.flatten()[None])),
+    }
+    for kind, tissues in (("true", truth_tissues), ("predicted", pred_tissues)):
+        for name, share in tissue_purity(contingency(labels, tissues, k)).items():
+            figures[f"{name}_purity_{kind}"] = share
+    return figures
+
+
+def cluster_rows(labels: Tensor, pred: Tensor, truth: Tensor, tissues: Tensor, k: int) -> list[dict[str, Any]]:
+    """A row per cluster that has voxels: size, mean HU, variance, mean error, most frequent tissue and its share.
+
+    Args:
+        labels: (X, Y, Z), 0 to K - 1.
+        pred: predicted intensities (X, Y, Z).
+        truth: true ones.
+        tissues: of the CT (X, Y, Z).
+        k: number of clusters.
+    """
+    members = torch.nn.functional.one_hot(labels.long().flatten(), k).double()[None]
+    hu, true_hu = (intensity_to_hu(volume.double()).flatten()[None] for volume in (pred, truth))
+    table = {name: value[0] for name, value in cluster_statistics(members, hu, (hu - true_hu).abs()).items()}
+    counts, names = contingency(labels, tissues, k), list(TISSUES)
+    rows = []
+    for number in torch.nonzero(table["size"] > 0)[:, 0].tolist():
+        share = counts[number] / counts[number].sum()
+        rows.append(
+            {
+                "cluster": number + 1,
+                "voxels": int(table["size"][number]),
+                "mean_hu": round(float(table["mean"][number]), 1),
+                "variance_hu2": round(float(table["variance"][number]), 1),
+                "mae_hu": round(float(table["error"][number]), 1),
+                "tissue": names[int(share.argmax())],
+                "tissue_share": round(float(share.max()), 3),
+            }
+        )
+    return rows
+
+
+def merged_rows(cases: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Rows of clusters over all cases: sizes add up, means, variances (within cases) and errors go by size."""
+    merged: dict[int, dict[str, Any]] = {}
+    for row in (row for rows in cases for row in rows):
+        entry = merged.setdefault(int(row["cluster"]), {"voxels": 0, "sums": np.zeros(3), "tissues": {}})
+        entry["voxels"] += row["voxels"]
+        entry["sums"] += row["voxels"] * np.array([row["mean_hu"], row["variance_hu2"], row["mae_hu"]])
+        entry["tissues"][row["tissue"]] = entry["tissues"].get(row["tissue"], 0) + row["voxels"]
+    rows = []
+    for number, entry in sorted(merged.items()):
+        mean, variance, error = np.round(entry["sums"] / entry["voxels"], 1).tolist()
+        tissue = max(entry["tissues"], key=entry["tissues"].get)
+        rows.append(
+            {"cluster": number, "voxels": entry["voxels"], "mean_hu": mean, "variance_hu2": variance, "mae_hu": error}
+            | {"tissue": tissue}
+        )
+    return rows

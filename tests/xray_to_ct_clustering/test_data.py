@@ -1,0 +1,177 @@
+"""CTs in the protocol, their X-rays, and what is drawn at random about both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from bundles.xray_to_ct_clustering.scripts.augment import (
+    random_deformation,
+    random_geometry,
+    varied_densities,
+    varied_look,
+    warped,
+)
+from bundles.xray_to_ct_clustering.scripts.data_drr import render_pair, scale_xrays
+from bundles.xray_to_ct_clustering.scripts.data_protocol import Subject, cube, make_subject, pooled
+from bundles.xray_to_ct_clustering.scripts.data_subjects import fine_size, load_subjects, subject_weights
+from bundles.xray_to_ct_clustering.scripts.data_tissues import TISSUES, body_of, tissue_map
+from bundles.xray_to_ct_clustering.scripts.dataset_pairs import PlainPairs, RandomPairs
+from bundles.xray_to_ct_clustering.scripts.shared.cases import CaseError
+from bundles.xray_to_ct_clustering.scripts.training import inside
+from shared.itk_images import to_sitk
+from shared.networks.clustering import BiplanarGeometry, hu_to_intensity
+
+GEOMETRY = BiplanarGeometry(rows=32, columns=32, pixel_mm=12.8)
+SPOT = (30.0, -20.0, 45.0)  # RAS mm from the middle of the body
+
+
+def patient(codes: str = "RAS") -> tuple[np.ndarray, np.ndarray]:
+    """A cylinder of soft tissue with a dense spot, on a table, 5 mm voxels; array and affine in an axis order."""
+    axes = [5.0 * (np.arange(n) - (n - 1) / 2) for n in (60, 52, 50)]
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    hu = np.full(x.shape, -1000.0)
+    hu[(x / 110) ** 2 + (y / 80) ** 2 < 1] = 40.0
+    hu[(x / 110) ** 2 + ((y) / 80) ** 2 < 0.2] = -800.0
+    hu[np.sqrt((x - SPOT[0]) ** 2 + (y - SPOT[1]) ** 2 + (z - SPOT[2]) ** 2) < 14] = 1200.0
+    hu[(np.abs(x) < 140) & (y < -100) & (y > -115)] = 100.0  # the table, 20 mm behind the back
+    affine = np.diag([5.0, 5.0, 5.0, 1.0])
+    affine[:3, 3] = [axes[0][0] + 17.0, axes[1][0] - 40.0, axes[2][0] + 300.0]
+    change = nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(tuple(codes))
+    )
+    turned = nib.orientations.apply_orientation(hu, change)
+    return turned.astype(np.float32), affine @ nib.orientations.inv_ornt_aff(change, hu.shape)
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    return make_subject(to_sitk(*patient()), "patient", 5.0)
+
+
+def centre_of(values: torch.Tensor, threshold: float) -> np.ndarray:
+    """Middle of the voxels above a threshold, mm from the middle of the volume of 5 mm voxels."""
+    where = torch.nonzero(values > threshold).double().mean(dim=0).numpy()
+    return 5.0 * (where - (np.array(values.shape) - 1) / 2)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR"])
+def test_a_point_is_where_it_was_and_the_table_is_gone(codes: str) -> None:
+    found = cube(make_subject(to_sitk(*patient(codes)), "patient", 5.0), 64)
+    np.testing.assert_allclose(centre_of(found, 600.0), SPOT, atol=2.0)
+    assert float(found[:, :8].max()) < -900  # behind the patient, where the table was
+    assert float(found[32, 32, 32]) < -700  # the inside is kept
+    assert float(cube(make_subject(to_sitk(*patient(codes)), "patient", 5.0), 64, (30.0, -20.0, 45.0))[32, 32, 32]) > 0
+
+
+def test_the_x_rays_show_the_point_where_the_cameras_see_it(subject: Subject) -> None:
+    geometry = BiplanarGeometry(rows=64, columns=64, pixel_mm=6.4)
+    hu = cube(subject, 64)
+    spot = render_pair(hu, 5.0, geometry) - render_pair(hu.clamp(max=40.0), 5.0, geometry)
+    point = torch.tensor([*SPOT, 1.0])
+    for image, matrix in zip(spot, geometry.projections(), strict=True):
+        u, v, depth = (matrix @ point).tolist()
+        rows, columns = torch.nonzero(image > 0.5 * image.max()).double().mean(dim=0).tolist()
+        assert (2 * columns + 1) / 64 - 1 == pytest.approx(u / depth, abs=0.04)
+        assert (2 * rows + 1) / 64 - 1 == pytest.approx(v / depth, abs=0.04)
+
+
+def test_scaled_x_rays_do_not_depend_on_exposure() -> None:
+    image = torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(0))
+    scaled = scale_xrays(image)
+    assert torch.allclose(scale_xrays(7 * image - 3), scaled, atol=1e-4)
+    assert float(scaled.min()) >= -0.25 and float(scaled.max()) <= 1.25
+    assert not scale_xrays(torch.ones(1, 8, 8)).any()
+
+
+def test_ct_without_a_patient_or_too_small_is_refused() -> None:
+    array, affine = patient()
+    with pytest.raises(CaseError, match="no body"):
+        make_subject(to_sitk(np.full_like(array, -1000.0), affine), "empty", 5.0)
+    with pytest.raises(CaseError, match="along each axis"):
+        make_subject(to_sitk(array[:, :, :6], affine), "slab", 5.0)
+
+
+def test_deformation_of_strength_0_changes_nothing_and_otherwise_follows_the_seed(subject: Subject) -> None:
+    def one(seed: int, strength: float) -> torch.Tensor:
+        return warped(subject, random_deformation(subject, 64, strength, torch.Generator().manual_seed(seed)))
+
+    still = one(0, 0.0)
+    low, high = 10, 54  # beyond the scan it goes on, where `cube` has air
+    assert torch.allclose(still[..., low:high], cube(subject, 64)[..., low:high], atol=1.0)
+    assert torch.equal(one(1, 1.0), one(1, 1.0))
+    moved = [float((one(seed, 1.0) - still).abs().mean()) for seed in (1, 2)]
+    assert min(moved) > 20 and moved[0] != moved[1]
+
+
+def test_densities_vary_by_a_curve_that_never_falls() -> None:
+    hu = torch.linspace(-1000, 1500, 2501)[None, None]
+    for seed in range(5):
+        changed = varied_densities(hu, 1.0, torch.Generator().manual_seed(seed))[0, 0]
+        assert float((changed[1:] - changed[:-1]).min()) > -1e-3
+        assert float(changed[0]) == pytest.approx(-1000, abs=1)
+    assert torch.allclose(varied_densities(hu, 0.0, torch.Generator()), hu)
+
+
+def test_other_distances_keep_the_field_at_the_isocentre() -> None:
+    varied = random_geometry(GEOMETRY, 1.0, torch.Generator().manual_seed(0))
+    assert varied.sdd_mm != GEOMETRY.sdd_mm
+    assert varied.isocenter_pixel_mm == pytest.approx(GEOMETRY.isocenter_pixel_mm)
+    image = torch.rand(2, 16, 16)
+    assert torch.allclose(varied_look(image, 0.0, torch.Generator()), image, atol=1e-6)
+
+
+def test_pairs_follow_seed_epoch_and_index(subject: Subject, tmp_path: Path) -> None:
+    def pairs(**options: int) -> RandomPairs:
+        folder = tmp_path if options.get("variants") else None
+        return RandomPairs([subject], 3, (16, 16, 16), 20.0, GEOMETRY, cache_dir=folder, **options)
+
+    items = [pairs()[(1, 0)], pairs()[(1, 0)], pairs()[(1, 1)], pairs()[(2, 0)], pairs(seed=1)[(1, 0)]]
+    assert torch.equal(items[0]["image"], items[1]["image"]) and torch.equal(items[0]["label"], items[1]["label"])
+    assert all(not torch.equal(items[0]["label"], other["label"]) for other in items[2:])
+    kept = pairs(variants=4)
+    first, again = kept[(1, 0)], pairs(variants=4)[(1, 0)]  # made, then read
+    assert torch.equal(first["image"], again["image"]) and first["case"] == "patient"
+    assert len(list(tmp_path.glob("pair_*.npz"))) == 1
+    assert torch.equal(kept[(2, 1)]["label"], first["label"])  # the fifth pair of four variants
+    assert not torch.equal(kept[(2, 1)]["image"], first["image"])  # looks different
+    assert first["label"].shape == (1, 16, 16, 16) and first["image"].shape == (2, 32, 32)
+
+
+def test_plain_pairs_are_the_subject_as_it_is(subject: Subject) -> None:
+    item = PlainPairs([subject], (16, 16, 16), 20.0, GEOMETRY)[0]
+    assert torch.allclose(item["label"][0], hu_to_intensity(pooled(cube(subject, 64), 4)))
+    assert torch.allclose(item["projections"], GEOMETRY.projections())
+
+
+def test_a_bad_ct_is_left_out_and_real_patients_keep_their_share(tmp_path: Path, caplog) -> None:
+    array, affine = patient()
+    nib.save(nib.Nifti1Image(array, affine), tmp_path / "good.nii.gz")
+    (tmp_path / "bad.nii.gz").write_bytes(b"no image")
+    subjects = load_subjects(tmp_path, 10.0, phantoms=2, cache_dir=tmp_path / "cache")
+    assert [s.case for s in subjects] == ["good", "phantom_00000", "phantom_00001"]
+    assert "bad is left out" in caplog.text
+    again = load_subjects(tmp_path, 10.0, phantoms=2, cache_dir=tmp_path / "cache")
+    assert all(torch.equal(a.hu, b.hu) and a.middle == b.middle for a, b in zip(subjects, again, strict=True))
+    np.testing.assert_allclose(subject_weights(subjects, 0.6), [0.6, 0.2, 0.2])
+    with pytest.raises(CaseError, match="no case nobody"):
+        load_subjects(tmp_path, 10.0, kept_out=["nobody"])
+    with pytest.raises(CaseError, match="no CT"):
+        load_subjects(None, 10.0)
+    with pytest.raises(ValueError, match="a multiple"):
+        fine_size((16, 16, 16), 5.0, 2.0)
+
+
+def test_tissues_of_a_patient(subject: Subject) -> None:
+    intensity = hu_to_intensity(cube(subject, 64))
+    tissues, body = tissue_map(intensity), body_of(intensity)
+    assert body[32, 32, 32] and not body[2, 2, 32]
+    assert int(tissues[32, 32, 30]) == TISSUES["lung"]
+    assert int(tissues[16, 32, 30]) == TISSUES["soft"]
+    assert int(tissues[38, 28, 41]) == TISSUES["bone"]
+    assert int(tissues[2, 2, 32]) == TISSUES["air"]
+    assert float((inside(intensity) == body).float().mean()) > 0.97

@@ -1,0 +1,163 @@
+"""Figures of volumes and clusters, the loss of the training, the baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bundles.xray_to_ct_clustering.scripts import metrics
+from bundles.xray_to_ct_clustering.scripts.ablation import STUDIES, chosen_runs, nest_runs, summary_row
+from bundles.xray_to_ct_clustering.scripts.baselines import MeanGenerator, PlainGenerator
+from bundles.xray_to_ct_clustering.scripts.evaluation import EvaluationInferer, measure_case, summarize, write_report
+from bundles.xray_to_ct_clustering.scripts.evaluation_clusters import contingency, tissue_purity
+from bundles.xray_to_ct_clustering.scripts.shared.cases import CaseError
+from bundles.xray_to_ct_clustering.scripts.training import BiplanarLoss, GeneratorInferer, GeneratorView
+from shared.networks.clustering import (
+    BiplanarCTNetwork,
+    BiplanarGeometry,
+    ClusterTrackingLoss,
+    SpatialClusteringCTGenerator,
+    tissue_impurity,
+)
+
+GEOMETRY = BiplanarGeometry(rows=16, columns=16, pixel_mm=25.6)
+
+
+def network() -> BiplanarCTNetwork:
+    torch.manual_seed(0)
+    return BiplanarCTNetwork(
+        SpatialClusteringCTGenerator(
+            (8, 8, 8), 4, 16, 1, 2, image_channels=(4, 8), voxel_mm=40.0, geometry=GEOMETRY, bias_rank=2
+        )
+    )
+
+
+def test_figures_of_a_known_error() -> None:
+    truth = torch.rand(16, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.5
+    pred = truth + 0.01
+    assert metrics.mae_hu(pred, truth) == pytest.approx(25.0, abs=0.01)
+    assert metrics.psnr(pred, truth) == pytest.approx(40.0, abs=0.01)
+    assert metrics.psnr_x2ct(pred, truth) - metrics.psnr(pred, truth) == pytest.approx(4.29, abs=0.005)
+    assert metrics.ssim_3d(truth, truth) == pytest.approx(1.0, abs=1e-4)
+    assert metrics.ssim_slices(truth, truth) == pytest.approx(1.0, abs=1e-4)
+    assert metrics.ssim_3d(torch.rand(16, 16, 16), truth) < 0.5
+    where = torch.zeros(16, 16, 16, dtype=torch.bool)
+    where[:8] = True
+    assert metrics.mae_hu(torch.where(where, truth, truth + 1), truth, where) == 0
+
+
+def test_purity_counts_voxels_in_dominated_clusters() -> None:
+    tissues = torch.tensor([1] * 9 + [2] + [2] * 5 + [3] * 5)
+    labels = torch.tensor([0] * 10 + [1] * 10)  # the first cluster is lung by 90 %, the second half soft, half bone
+    table = contingency(labels, tissues, 3)
+    assert table.tolist() == [[0, 9, 1, 0], [0, 0, 5, 5], [0, 0, 0, 0]]
+    assert tissue_purity(table) == {"lung": 1.0, "soft": 0.0, "bone": 0.0}
+
+
+def test_impurity_is_0_for_clusters_of_one_tissue_and_falls_by_its_gradient() -> None:
+    tissues = torch.tensor([[1, 1, 3, 3, 0]])
+    pure = torch.eye(4)[tissues]
+    assert float(tissue_impurity(pure, tissues, 4)) == pytest.approx(0, abs=1e-6)
+    logits = torch.zeros(1, 5, 4, requires_grad=True)
+    with torch.no_grad():
+        logits += 0.1 * torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(0))
+    before = tissue_impurity(logits.softmax(-1), tissues, 4)
+    (gradient,) = torch.autograd.grad(before, logits)
+    assert float(before) > 0.5
+    assert float(tissue_impurity((logits - 5 * gradient).softmax(-1), tissues, 4)) < float(before)
+
+
+def case(pred: torch.Tensor) -> dict[str, Any]:
+    distances = torch.tensor([GEOMETRY.source_to_isocenter_mm, GEOMETRY.sdd_mm, GEOMETRY.pixel_mm])
+    label = torch.full((1, 8, 8, 8), 0.01)
+    label[:, 2:6, 2:6, 2:6] = 0.42
+    return {"case": "phantom_1", "image": torch.rand(2, 16, 16), "label": label, "pred": pred, "distances": distances}
+
+
+def test_a_case_is_measured_and_reported(tmp_path: Path, capsys) -> None:
+    net = network().eval()
+    with torch.no_grad():
+        pred = EvaluationInferer()(torch.rand(1, 2, 16, 16), net)[0]
+    row = measure_case(case(pred), GEOMETRY, 40.0, 4, tmp_path)
+    assert 0 <= row["assignment_entropy"] <= 1
+    assert sum(cluster["voxels"] for cluster in row["clusters"]) == 512
+    assert {path.name.split("_", 2)[2] for path in (tmp_path / "maps").iterdir()} == {
+        f"{name}.nii.gz" for name in ("error_hu", "position_accuracy", "uncertainty_hu", "cluster", "pred_hu")
+    }
+    perfect = measure_case(case(torch.cat([case(pred)["label"], pred[1:]])), GEOMETRY, 40.0, 4, tmp_path, False)
+    assert perfect["mae_hu"] == 0 and perfect["position_accuracy"] == pytest.approx(1)
+    write_report([row, {**row, "case": "patient"}], tmp_path)
+    assert "patients (1)" in capsys.readouterr().out
+    assert (tmp_path / "clusters.csv").is_file()
+    assert summarize([row, {**row, "case": "patient"}])["patients"]["psnr"] == pytest.approx(row["psnr"])
+
+
+def test_baselines_are_trained_and_measured_like_the_generator(tmp_path: Path) -> None:
+    views = torch.rand(2, 1, 1, 128, 128)
+    plain = PlainGenerator(image_channels=(4, 4, 4, 8, 8), volume_channels=(8, 8, 4, 4))
+    assert plain(views[0], views[1])["pred_volume"].shape == (1, 1, 64, 64, 64)
+    mean = BiplanarCTNetwork(MeanGenerator((8, 8, 8)))  # type: ignore[arg-type]
+    row = measure_case(
+        case(EvaluationInferer()(torch.rand(1, 2, 16, 16), mean)[0].detach()), GEOMETRY, 40.0, 1, tmp_path
+    )
+    assert "assignment_entropy" not in row and row["psnr"] > 0
+    with pytest.raises(ValueError, match="per halving"):
+        PlainGenerator((32, 32, 32))
+
+
+def test_the_plain_decoder_puts_both_views_where_they_belong() -> None:
+    """Brightness on the patient's left of the frontal image changes the left of the volume, at all depths."""
+    torch.manual_seed(0)
+    plain = PlainGenerator((16, 16, 16), image_channels=(8, 8, 8), volume_channels=(8, 8)).eval()
+    frontal, lateral = torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)
+    spot = frontal.clone()
+    spot[0, 0, 4:8, 22:26] = 3.0
+    change = (plain(spot, lateral)["pred_volume"] - plain(frontal, lateral)["pred_volume"]).abs()[0, 0]
+    x, z = change.sum((1, 2)), change.sum((0, 1))
+    assert float(x[:8].sum()) > float(x[8:].sum()) and float(z[8:].sum()) > float(z[:8].sum())
+
+
+def test_loss_with_all_terms_has_gradients_and_names_unknown_tissues() -> None:
+    net = network()
+    tracking, generator = ClusterTrackingLoss(lambda_square=1.0), net.generator
+    options = (tracking, generator.clustering, generator.grid, GEOMETRY, 40.0, 0.1, 0.1)
+    item = case(torch.zeros(5, 8, 8, 8))
+    target = {"image": item["image"][None], "label": item["label"][None], "distances": item["distances"][None]}
+    output = GeneratorInferer(False)(target["image"], GeneratorView(net))
+    loss = BiplanarLoss(*options, {"bone": 2.0})
+    assert not list(loss.parameters())  # the weights of the clusters are the network's
+    loss(output, target).backward()
+    assert net.generator.clustering.intensity_centroids.grad is not None
+    assert 0 <= float(loss.consistency(output["pred_volume"], target["image"], target["distances"])) <= 2
+    with pytest.raises(CaseError, match="no tissue"):
+        BiplanarLoss(*options, {"gold": 2.0})
+
+
+def test_studies_are_those_of_the_table() -> None:
+    assert [run for run in chosen_runs(["clusters"])] == [f"clusters: {k} clusters" for k in (16, 32, 64, 128, 256)]
+    assert list(chosen_runs(list(STUDIES), ["without position"])) == [
+        "position: without position",
+        "baselines: without position",
+    ]
+    with pytest.raises(CaseError, match="no study"):
+        chosen_runs(["size"])
+    with pytest.raises(CaseError, match="no run"):
+        chosen_runs(["clusters"], ["65 clusters"])
+    row = summary_row("a", {"psnr": 20.0, "cases": 3, "phantoms": {"psnr": 21.0}})
+    assert row == {"run": "a", "psnr": 20.0, "phantoms_psnr": 21.0}
+
+
+def test_runs_are_nested_under_one_parent(tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+    from monai.utils import path_to_sqlite_uri
+
+    uri = path_to_sqlite_uri(str(tmp_path / "mlruns.db"))
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.create_experiment("study")
+    children = [client.create_run(experiment, run_name=name).info.run_id for name in ("a", "b")]
+    parent = nest_runs(uri, "study", ["a", "b"])
+    assert nest_runs(uri, "study", ["a", "b"]) == parent
+    assert [client.get_run(run).data.tags["mlflow.parentRunId"] for run in children] == [parent, parent]
