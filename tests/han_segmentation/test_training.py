@@ -129,6 +129,19 @@ def test_nothing_is_learned_about_an_organ_without_contours() -> None:
     assert float(loss(wrong, target)) > 1.0
 
 
+def test_small_organs_pull_harder_where_the_loss_is_balanced() -> None:
+    labels = torch.zeros(1, 1, 10, 10, 10, dtype=torch.uint8)
+    labels[0, 0, 0, 0, :2] = STEM  # 2 of 1000 voxels
+    target = {"labels": labels, "valid": torch.ones(1, 31)}
+    pulls = []
+    for balance in (0.0, 0.5):
+        logits = torch.zeros(1, 31, 10, 10, 10, requires_grad=True)
+        PartialLoss(dice_weight=0.0, balance=balance)(logits, target).backward()
+        assert logits.grad is not None
+        pulls.append(float(logits.grad[0, STEM, 0, 0, 0] / logits.grad[0, 0, 5, 5, 5]))
+    assert pulls[0] == pytest.approx(1.0, rel=1e-4) and pulls[1] == pytest.approx((998 / 2) ** 0.5, rel=1e-4)
+
+
 def test_slices_weigh_organs_and_leave_unknown_ones_out() -> None:
     labels = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     labels[..., :2] = LEFT
