@@ -160,6 +160,9 @@ def test_windows_of_any_size_give_what_the_network_gives() -> None:
     image = torch.rand(1, 2, 20, 33, 9)
     found = HanInferer((16, 16, 8), amp=False)(image, lambda x: 3 * x[:, :1])
     torch.testing.assert_close(found, 3 * image[:, :1], atol=1e-5, rtol=1e-5)
+    biased = HanInferer((16, 16, 8), amp=False, background_bias=2.0)(image, lambda x: 3 * x)
+    torch.testing.assert_close(biased[:, 1:], 3 * image[:, 1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(biased[:, 0], 3 * image[:, 0] + 2, atol=1e-5, rtol=1e-5)
 
 
 def test_schedule_and_start(tmp_path: Path) -> None:
