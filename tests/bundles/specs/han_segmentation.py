@@ -86,7 +86,7 @@ BAD_CALLS = (
     BadCall("no_switch", "inference", lambda f: {"use_mr": "perhaps"}, "--use_mr: is 'perhaps'"),
 )
 
-NETWORK = {"network_def#widths": [4, 4, 4, 4, 8], "network_def#num_heads": 2}
+NETWORK = {"network_def#widths": [6, 6, 6, 6, 8], "network_def#num_heads": 2}
 
 SPEC = BundleSpec(
     make_data=make_data,
