@@ -222,6 +222,14 @@ class HanTransformer(nn.Module):
             mask = mask * keep.to(mask.dtype)
         return mask
 
+    def is_empty(self, mask: Tensor) -> bool:
+        """Whether no voxel of a batch has an MR; not asked in an exported network, which has no such branch."""
+        if torch.jit.is_scripting():
+            return False
+        else:  # without it, scripting compiles what follows
+            exported = torch.jit.is_tracing() or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
+            return not exported and not bool(mask.any())
+
     def encode(self, x: Tensor) -> list[Tensor]:
         """Fused features of every level, the finest first."""
         ct = x[:, : self.ct_channels]
@@ -231,8 +239,8 @@ class HanTransformer(nn.Module):
             levels.append(ct)
         if self.mr_channels > 0:
             mask = self.seen(x[:, -1:])
-            if self.training and not bool(mask.any()):
-                return levels  # the same result without the time; an exported network has no such branch
+            if self.is_empty(mask):
+                return levels  # the same result without the time
             mr = x[:, self.ct_channels :] * mask
             fused: list[Tensor] = []
             for mr_stage, fuse in zip(self.mr_encoder, self.fusion):  # noqa: B905, scripting knows no strict

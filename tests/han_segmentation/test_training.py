@@ -129,6 +129,19 @@ def test_nothing_is_learned_about_an_organ_without_contours() -> None:
     assert float(loss(wrong, target)) > 1.0
 
 
+def test_small_organs_pull_harder_where_the_loss_is_balanced() -> None:
+    labels = torch.zeros(1, 1, 10, 10, 10, dtype=torch.uint8)
+    labels[0, 0, 0, 0, :2] = STEM  # 2 of 1000 voxels
+    target = {"labels": labels, "valid": torch.ones(1, 31)}
+    pulls = []
+    for balance in (0.0, 0.5):
+        logits = torch.zeros(1, 31, 10, 10, 10, requires_grad=True)
+        PartialLoss(dice_weight=0.0, balance=balance)(logits, target).backward()
+        assert logits.grad is not None
+        pulls.append(float(logits.grad[0, STEM, 0, 0, 0] / logits.grad[0, 0, 5, 5, 5]))
+    assert pulls[0] == pytest.approx(1.0, rel=1e-4) and pulls[1] == pytest.approx((998 / 2) ** 0.5, rel=1e-4)
+
+
 def test_slices_weigh_organs_and_leave_unknown_ones_out() -> None:
     labels = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     labels[..., :2] = LEFT
@@ -147,6 +160,9 @@ def test_windows_of_any_size_give_what_the_network_gives() -> None:
     image = torch.rand(1, 2, 20, 33, 9)
     found = HanInferer((16, 16, 8), amp=False)(image, lambda x: 3 * x[:, :1])
     torch.testing.assert_close(found, 3 * image[:, :1], atol=1e-5, rtol=1e-5)
+    biased = HanInferer((16, 16, 8), amp=False, background_bias=2.0)(image, lambda x: 3 * x)
+    torch.testing.assert_close(biased[:, 1:], 3 * image[:, 1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(biased[:, 0], 3 * image[:, 0] + 2, atol=1e-5, rtol=1e-5)
 
 
 def test_schedule_and_start(tmp_path: Path) -> None:

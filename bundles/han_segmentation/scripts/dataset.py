@@ -21,7 +21,6 @@ from .han_output import labels_on_grid
 from .han_reader import read_han_case, validity_mask
 from .mr_registration import Alignment, align_mr
 from .shared.cases import CaseError
-from .shared.han_organs import NAMES
 from .shared.image_files import LPS_TO_RAS
 from .shared.itk_images import to_sitk
 from .shared.phantoms.head_neck.dataset import write_head_neck_dataset

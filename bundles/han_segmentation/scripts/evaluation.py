@@ -37,26 +37,26 @@ COLUMNS += ("slice_wise",)
 
 
 def evaluation_cases(
-    dataset_dir: str | os.PathLike, split: str | None, shares: Sequence[float], seed: int
+    dataset_dir: str | os.PathLike, split: str, shares: Sequence[float], seed: int
 ) -> list[dict[str, Any]]:
     """Cases with contours, the CT under "image".
 
     Args:
         dataset_dir: as for a training; or cases to be evaluated one and all.
-        split: "train", "val" or "test" of a training; None for all cases.
+        split: "train", "val" or "test" of a training; "all" for all cases.
         shares, seed: of the split, as the training has them.
 
     Raises:
         CaseError: where there is none, or a case has no contours.
     """
     root = Path(dataset_dir)
-    own = root / {"train": "train", "val": "validation", "test": "test"}.get(str(split), "")
-    divided = split is not None and (root / "train").is_dir() and (root / "validation").is_dir()
+    own = root / {"train": "train", "val": "validation", "test": "test"}.get(split, "")
+    divided = split != "all" and (root / "train").is_dir() and (root / "validation").is_dir()
     cases = check_reference(find_han_cases(own if divided else root), root)
-    if split is not None and not divided:
+    if split != "all" and not divided:
         cases = split_cases(cases, split, shares, seed)
     if not cases:
-        raise CaseError(root, f"has no case in the split {split}", "give more cases, or --evaluated_split None")
+        raise CaseError(root, f"has no case in the split {split}", "give more cases, or --evaluated_split all")
     return [{"image": case["ct"], **{key: value for key, value in case.items() if key != "ct"}} for case in cases]
 
 

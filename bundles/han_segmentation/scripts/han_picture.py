@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ STEP_MM = 1.0
 SCALE = 1.5  # pixels of the picture per mm
 MARGIN_MM = 30.0  # around the organs
 GAP = 6
+LONGEST_LINE = 160  # characters of the title
 # each axial plane is the one that shows most of some organs, from the head down
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("OpticChiasm", "OpticNrv_L", "OpticNrv_R", "Glnd_Lacrimal_L", "Glnd_Lacrimal_R", "Eye_AL", "Eye_AR"),
@@ -136,7 +138,7 @@ def han_picture(
     present = [int(n) for n in np.unique(marks) if n]
     top = beside([*long, legend(present, long[0].height)] if present else long)
     bottom = beside([cut("axial", level) for level in axial_levels(marks)])
-    lines = [line for line in title if line]
+    lines = [part for line in title for part in textwrap.wrap(line, LONGEST_LINE)]
     head = 18 * len(lines) + (6 if lines else 0)
     width = max([top.width, bottom.width, *[int(font(13).getlength(line)) + 12 for line in lines]])
     picture = Image.new("RGB", (width, head + top.height + GAP + bottom.height), (30, 30, 30))

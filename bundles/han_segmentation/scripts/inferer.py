@@ -19,15 +19,23 @@ class HanInferer(SlidingWindowInferer):
         roi_size: of a window, the size that the network was trained with.
         overlap: share of a window.
         amp: whether to reduce the precision.
+        background_bias: added to the logit of the background. A loss that counts small organs more makes a network
+            draw them too large; this takes the weight back (Menon et al., Long-tail learning via logit adjustment,
+            2021). It is found on training cases.
 
     Input (B, C, X, Y, Z) of any size, output (B, K, X, Y, Z) float32.
     """
 
     def __init__(
-        self, roi_size: Sequence[int] = (64, 64, 48), overlap: float = 0.25, amp: bool = True, **settings: Any
+        self,
+        roi_size: Sequence[int] = (64, 64, 48),
+        overlap: float = 0.25,
+        amp: bool = True,
+        background_bias: float = 0.0,
+        **settings: Any,
     ) -> None:
         super().__init__(roi_size, overlap=overlap, mode="gaussian", sigma_scale=0.2, **settings)
-        self.amp = flag("amp", amp)
+        self.amp, self.background_bias = flag("amp", amp), float(background_bias)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         layout = torch.channels_last_3d
@@ -37,4 +45,6 @@ class HanInferer(SlidingWindowInferer):
                 return network(window.contiguous(memory_format=layout), *rest, **more).float()
 
         plain = torch.as_tensor(inputs).as_subclass(Tensor)
-        return torch.as_tensor(super().__call__(plain, one, *args, **kwargs)).float()
+        logits = torch.as_tensor(super().__call__(plain, one, *args, **kwargs)).float()
+        logits[:, 0] += self.background_bias
+        return logits
