@@ -55,7 +55,7 @@ def test_one_image_as_a_server_hands_it_over(parser: ConfigParser, tmp_path: Pat
     with torch.no_grad():  # everything is called mandible
         for weights in network.head.parameters():
             weights.zero_()
-        network.head.bias[NUMBERS["Bone_Mandible"]] = 1.0
+        network.head.bias[NUMBERS["Bone_Mandible"]] = 10.0  # beyond any bias of the background
     weights_path = tmp_path / "model.pt"
     torch.save(network.state_dict(), weights_path)
     parser["ckpt_path"], parser["output_dir"] = str(weights_path), str(tmp_path / "out")

@@ -127,9 +127,9 @@ class SaveAttentiond(MapTransform):
         heat = nn.functional.interpolate(mean, scale_factor=divisor, mode="trilinear")[0, 0]
         heat = heat[tuple(slice(0, n) for n in image.shape[1:])]
         more = (heat - 1).clamp(min=0)  # than anywhere: attention that is alike everywhere shows nothing
-        heat = (more / more.max().clamp(min=1)).numpy()
+        shown = (more / more.max().clamp(min=1)).numpy()
         with atomic_path(self.output_dir / f"{case}_attention.png") as path:
-            attention_picture(image.as_tensor()[0].cpu().numpy(), heat).save(path, format="png")
+            attention_picture(image.as_tensor()[0].cpu().numpy(), shown).save(path, format="png")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)

@@ -32,8 +32,8 @@ from .shared.spine.grids import volume_affine
 
 # performance bands: lowest Dice and colour
 BANDS = ((0.95, "#1a7a3a"), (0.9, "#57a845"), (0.8, "#a9c23f"), (0.6, "#e0a030"), (-1.0, "#c8452f"))
-COLUMNS = ("organ", "cases", "dice", "dice_sd", "surface_dice", "hd95_mm", "missed", "volume_error_percent")
-COLUMNS += ("slice_wise",)
+FIGURES = ("dice", "dice_sd", "surface_dice", "hd95_mm", "missed", "volume_error_percent", "slice_wise")
+COLUMNS = ("organ", "cases", *FIGURES)
 
 
 def evaluation_cases(

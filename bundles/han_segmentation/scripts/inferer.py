@@ -37,7 +37,9 @@ class HanInferer(SlidingWindowInferer):
         super().__init__(roi_size, overlap=overlap, mode="gaussian", sigma_scale=0.2, **settings)
         self.amp, self.background_bias = flag("amp", amp), float(background_bias)
 
-    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(  # type: ignore[override]
+        self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any
+    ) -> Tensor:
         layout = torch.channels_last_3d
 
         def one(window: Tensor, *rest: Any, **more: Any) -> Tensor:

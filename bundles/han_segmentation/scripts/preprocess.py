@@ -32,7 +32,7 @@ class CheckReference(Transform):
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Mapping[Hashable, Any]:
-        check_reference([dict(data)], str(data.get("ct", "case")))
+        check_reference([{str(key): value for key, value in data.items()}], str(data.get("ct", "case")))
         return data
 
 

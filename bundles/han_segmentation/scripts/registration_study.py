@@ -42,7 +42,8 @@ def template_pair(folder: Path) -> tuple[sitk.Image, sitk.Image, sitk.Image]:
     """CT in HU, T1 of the same space, T1 of another head; the latter two with voxels of GRID_MM."""
     first, other = (read_image(folder / name) for name in ("t1_template.nii.gz", "t1_whole_head.nii.gz"))
     ct = cormack_to_hu(read_image(folder / "ct_template.nii.gz"))
-    return ct, *(resample(image, aligned_grid(image, GRID_MM), 0.0) for image in (first, other))
+    t1, other_t1 = (resample(image, aligned_grid(image, GRID_MM), 0.0) for image in (first, other))
+    return ct, t1, other_t1
 
 
 def random_motion(image: sitk.Image, angle_deg: float, shift_mm: float, generator: np.random.Generator) -> np.ndarray:

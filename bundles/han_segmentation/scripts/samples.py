@@ -56,9 +56,9 @@ def crop_box(array: Array, first: Array, size: Sequence[int], fill: float) -> Ar
     low, high = np.clip(first, 0, shape), np.clip(first + size, 0, shape)
     result = np.full((*array.shape[:-3], *size), fill, array.dtype)
     if (low < high).all():
-        source = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        target = tuple(slice(int(a), int(b)) for a, b in zip(low - first, high - first, strict=True))
-        result[(..., *target)] = array[(..., *source)]
+        source: Any = (..., *(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)))
+        target: Any = (..., *(slice(int(a), int(b)) for a, b in zip(low - first, high - first, strict=True)))
+        result[target] = array[source]
     return result
 
 
