@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -22,24 +23,25 @@ CONFIGS = {
     "multi_gpu_evaluate": ("train.json", "evaluate.json", "multi_gpu_inference.json"),
 }
 
-# imports once what every command imports for seconds, then gives each command of the list a process of its own
-FORKS = """
-import json, os, runpy, sys
+# One import of MONAI, which takes longer than most commands, for many of them: each is a fork of this process that goes
+# on as `python -m` would, up to the end of the interpreter.
+SERVER = """
+import json, os, runpy, signal, sys
 import monai.bundle
-commands, folder = json.load(sys.stdin), sys.argv[1]
-for number, arguments in enumerate(commands):
+for line in sys.stdin:
+    argv, cwd, log, seconds = json.loads(line)
     child = os.fork()
-    if child:
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        with open(f"{folder}/{number}.code", "w") as file:
-            file.write(str(status))
-        continue
-    with open(f"{folder}/{number}.out", "wb") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.argv = ["monai.bundle", *arguments]
-    runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
-    break
+    if child == 0:
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        signal.alarm(seconds)
+        os.chdir(cwd)
+        sys.argv, sys.path[0] = argv, cwd
+        runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -75,29 +77,39 @@ def run(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def run_forked(commands: Sequence[Sequence[str]], cwd: Path) -> list[subprocess.CompletedProcess[str]]:
-    """Runs commands of `bundle_command` one after the other, without the seconds that each spends on its imports."""
-    arguments = [list(command[command.index("monai.bundle") + 1 :]) for command in commands]
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [sys.executable, "-c", FORKS, folder], cwd=cwd, env=clean_environment(), input=json.dumps(arguments),
-            text=True, encoding="utf-8", timeout=TIMEOUT_S, check=True,
-        )  # fmt: skip
-        results = [Path(folder, str(number)) for number in range(len(commands))]
-        return [
-            subprocess.CompletedProcess(
-                command, int(result.with_suffix(".code").read_text()), result.with_suffix(".out").read_text("utf-8")
-            )
-            for command, result in zip(commands, results, strict=True)
-        ]
+@functools.cache
+def server() -> subprocess.Popen[str]:
+    """The process that :func:`run_quickly` uses; it ends with this one, whose end of the pipe then closes."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVER], env=clean_environment(), text=True, encoding="utf-8",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def run_quickly(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """:func:`run` of a command `python -m module ...` without its imports, where a fresh interpreter shows no more."""
+    assert list(command[:2]) == [sys.executable, "-m"]
+    pipes = server()
+    assert pipes.stdin is not None and pipes.stdout is not None
+    with tempfile.NamedTemporaryFile() as log:
+        pipes.stdin.write(json.dumps([list(command[2:]), str(cwd), log.name, TIMEOUT_S]) + "\n")
+        pipes.stdin.flush()
+        code = int(pipes.stdout.readline())
+        text = Path(log.name).read_text(encoding="utf-8", errors="replace")
+    return subprocess.CompletedProcess(command, code, text)
 
 
 def run_bundle(
-    bundle: Path, workflow: str, options: Mapping[str, Any], cwd: Path | None = None, processes: int = 1
+    bundle: Path,
+    workflow: str,
+    options: Mapping[str, Any],
+    cwd: Path | None = None,
+    processes: int = 1,
+    quickly: bool = False,
 ) -> str:
     """Runs a workflow that must succeed, in the bundle folder or in `cwd`; returns what it printed."""
     command = bundle_command(bundle, workflow, options, elsewhere=cwd is not None, processes=processes)
-    done = run(command, cwd or bundle)
+    done = (run_quickly if quickly else run)(command, cwd or bundle)
     assert done.returncode == 0, f"exit code {done.returncode}\n{' '.join(command)}\n{done.stdout[-6000:]}"
     return done.stdout
 

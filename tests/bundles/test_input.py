@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles.conftest import Bundle, Run
-from tests.bundles.processes import bundle_command, run, run_forked
+from tests.bundles.processes import bundle_command, run_quickly
 from tests.bundles.spec import Data
 from tests.bundles.test_runs import check_results
 
@@ -28,7 +28,7 @@ def mixed(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> tuple[Path, 
         (folder / bad.file).parent.mkdir(parents=True, exist_ok=True)
         bad.make(folder / bad.file)
     options = {**bundle.spec.inference, **data.inference, "dataset_dir": folder, "output_dir": output}
-    done = run(bundle_command(bundle.path, "inference", {**options, "ckpt_path": unbroken.best}), bundle.path)
+    done = run_quickly(bundle_command(bundle.path, "inference", {**options, "ckpt_path": unbroken.best}), bundle.path)
     return output, done.stdout, done.returncode
 
 
@@ -50,19 +50,17 @@ def test_each_bad_file_gets_its_line(bundle: Bundle, mixed: tuple[Path, str, int
 
 def test_bad_calls(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> None:
     common = {"ckpt_path": unbroken.best}
-    known = {
-        "train": {**bundle.spec.train, **data.train},
-        "inference": {**bundle.spec.inference, **data.inference, **common},
-        "evaluate": {**bundle.spec.train, **data.evaluate, **common},
-    }
-    commands = []
+    wrong = {}
     for call in bundle.spec.bad_calls:
         folder = work / "calls" / call.name
         folder.mkdir(parents=True)
-        options = {**known[call.workflow], "output_dir": folder / "out", **call.options(folder)}
-        commands.append(bundle_command(bundle.path, call.workflow, options))
-    wrong = {}
-    for call, done in zip(bundle.spec.bad_calls, run_forked(commands, bundle.path), strict=True):
+        known = {
+            "train": {**bundle.spec.train, **data.train},
+            "inference": {**bundle.spec.inference, **data.inference, **common},
+            "evaluate": {**bundle.spec.train, **data.evaluate, **common},
+        }[call.workflow]
+        options = {**known, "output_dir": folder / "out", **call.options(folder)}
+        done = run_quickly(bundle_command(bundle.path, call.workflow, options), bundle.path)
         lines = lines_about(done.stdout, "")
         if done.returncode == 0 or "Traceback" in done.stdout or not any(re.search(call.says, x) for x in lines):
             wrong[call.name] = (done.returncode, done.stdout[-1500:])

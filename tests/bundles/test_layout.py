@@ -77,9 +77,16 @@ def test_versions_are_those_of_the_requirements(bundle: Bundle) -> None:
 
 
 def test_channels_are_all_described(bundle: Bundle) -> None:
+    """MONAI Label takes the names of a label map's values from here, whatever channels the network has."""
     formats = load_json(bundle.path / "configs" / "metadata.json")["network_data_format"]
+    label_names = {"0": "background"} | {str(value): name for value, name in bundle.spec.label_names.items()}
     for tensor in [*formats["inputs"].values(), *formats["outputs"].values()]:
-        assert list(tensor["channel_def"]) == [str(i) for i in range(tensor["num_channels"])]
+        numbers, names = list(tensor["channel_def"]), list(tensor["channel_def"].values())
+        if tensor["format"] == "segmentation" and bundle.spec.label_names:
+            assert tensor["channel_def"] == label_names
+        else:
+            assert numbers == [str(i) for i in range(tensor["num_channels"])]
+        assert len(set(names)) == len(names)
 
 
 def test_weights_are_plain_and_small(bundle: Bundle) -> None:
