@@ -15,11 +15,10 @@ import torch
 from ignite.engine import Engine
 from monai.engines import Evaluator
 from monai.handlers import IgniteMetricHandler
-from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
+from .gathered_metric import GatheredMetric
 from .items import iteration_items
-from .parallel import gather
 
 RADII_MM = (2.0, 4.0, 10.0)
 FIGURES: dict[str, Callable[[np.ndarray], Any]] = {"mean": np.mean, "sd": np.std, "median": np.median, "max": np.max}
@@ -116,10 +115,8 @@ def summarize_errors(
     return summary
 
 
-class PointErrorMetric(CumulativeIterationMetric):
+class PointErrorMetric(GatheredMetric):
     """Accumulates a table of point errors over images and processes, and reduces it to one figure.
-
-    Processes may hold different numbers of images, also none.
 
     Args:
         reduction: figure of a table of errors (N, K), such as :func:`mean_error`.
@@ -134,14 +131,6 @@ class PointErrorMetric(CumulativeIterationMetric):
         if y is None:
             raise ValueError("the true points are needed")
         return point_errors(y_pred, y)
-
-    def _sync(self) -> None:
-        # MONAI gathers tensors and leaves out processes that hold none, for which the others then wait for ever.
-        if self._synced:
-            return
-        rows = gather([] if self._buffers is None else [row.cpu() for row in self._buffers[0]])
-        self._synced_tensors = [torch.stack(rows)] if rows else None
-        self._synced = True
 
     def aggregate(self) -> float:
         """The figure of all images so far, NaN when there are none."""

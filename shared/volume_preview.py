@@ -45,7 +45,12 @@ def plane(volume: np.ndarray, name: str, index: int) -> np.ndarray:
 
 
 def draw_plane(
-    grey: np.ndarray, labels: np.ndarray | None, others: np.ndarray | None, size_mm: tuple[float, float], scale: float
+    grey: np.ndarray,
+    labels: np.ndarray | None,
+    others: np.ndarray | None,
+    size_mm: tuple[float, float],
+    scale: float,
+    tint: float = 0.0,
 ) -> Image.Image:
     """One plane enlarged, outlines one pixel of the picture wide.
 
@@ -55,6 +60,7 @@ def draw_plane(
         others: (H, W), outlined in white.
         size_mm: (width, height).
         scale: pixels per mm.
+        tint: share of its colour inside of a label.
     """
     size = (max(1, round(size_mm[0] * scale)), max(1, round(size_mm[1] * scale)))
     picture = np.array(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB"))
@@ -63,9 +69,13 @@ def draw_plane(
     if others is not None:
         picture[outlines(others[np.ix_(rows, columns)]) > 0] = 255
     if labels is not None:
-        border = outlines(labels[np.ix_(rows, columns)])
+        enlarged = labels[np.ix_(rows, columns)]
+        border = outlines(enlarged)
         for label in np.unique(border[border > 0]):
-            picture[border == label] = label_colour(int(label))
+            colour = np.array(label_colour(int(label)))
+            inside = enlarged == label
+            picture[inside] = ((1 - tint) * picture[inside] + tint * colour).astype(np.uint8)
+            picture[border == label] = colour
     return Image.fromarray(picture)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from shared.volume_preview import GAP, PLANE_PIXELS, label_colour, outlines, plane, three_planes
+from shared.volume_preview import GAP, PLANE_PIXELS, draw_plane, label_colour, outlines, plane, three_planes
 
 
 def test_planes_are_upright_and_show_the_left_at_the_right():
@@ -50,3 +50,14 @@ def test_an_outline_is_one_pixel_wide():
     labels[2:7, 2:7] = 4
     border = outlines(labels)
     assert (border > 0).sum() == 16 and border[3, 3] == 0 and border[2, 2] == 4
+
+
+def test_a_label_is_tinted_inside_and_keeps_its_outline():
+    labels = np.zeros((10, 10), np.uint8)
+    labels[2:8, 2:8] = 3
+    grey = np.full((10, 10), 100, np.uint8)
+    plain, tinted = (np.array(draw_plane(grey, labels, None, (10, 10), 2.0, tint)) for tint in (0.0, 0.5))
+    colour = np.array(label_colour(3))
+    assert (plain[4, 4] == colour).all() and (tinted[4, 4] == colour).all()
+    assert (plain[10, 10] == 100).all() and (tinted[10, 10] == (50 + 0.5 * colour).astype(np.uint8)).all()
+    assert (tinted[1, 1] == 100).all()

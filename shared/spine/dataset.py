@@ -11,8 +11,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from ..cases import CaseError
+from ..prepared_folder import prepared_folder
 from ..spine_labels import CRANIOCAUDAL, SPINE_LABELS
 from ..volumes import VolumeReader
 from .centres import case_centres
@@ -226,19 +225,7 @@ class PrepareSpine(Transform):
 
     def folder(self, case: SpineCase) -> Path:
         """The folder of a prepared case, made if it is not there yet; whole or not at all."""
-        folder = self.cache_dir / self.key(case)
-        if not folder.is_dir():
-            self.cache_dir.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=".part-", dir=self.cache_dir))
-            try:
-                self.prepare(case, part)
-                part.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # another process has not been faster
-                    raise
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-        return folder
+        return prepared_folder(self.cache_dir / self.key(case), lambda part: self.prepare(case, part))
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         case = case_of(data)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..cases import atomic_path
 from ..spine_labels import SPINE_NAMES
-from ..volume_preview import BONE_WINDOW, label_colour, outlines, to_grey
+from ..volume_preview import BONE_WINDOW, draw_plane, label_colour, to_grey
 from .crops import sample_indices
 from .grids import AIR_HU, to_grid, volume_affine
 from .volume_box import cut_box, volume_bounds
@@ -62,19 +62,7 @@ def draw_panel(
         marks: column, row, name, label of each point.
         scale: pixels of the picture per pixel of the plane.
     """
-    size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-    picture = np.array(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB"))
-    if labels is not None:
-        rows = (np.arange(size[1]) * grey.shape[0]) // size[1]
-        columns = (np.arange(size[0]) * grey.shape[1]) // size[0]
-        enlarged = labels[np.ix_(rows, columns)]
-        border = outlines(enlarged)
-        for label in np.unique(enlarged[enlarged > 0]):
-            colour = np.array(label_colour(int(label)))
-            inside = enlarged == label
-            picture[inside] = (0.72 * picture[inside] + 0.28 * colour).astype(np.uint8)
-            picture[border == label] = colour
-    image = Image.fromarray(picture)
+    image = draw_plane(grey, labels, None, (grey.shape[1], grey.shape[0]), scale, tint=0.28)
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(12)
     for column, row, name, label in marks:

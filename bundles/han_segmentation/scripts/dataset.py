@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from .shared.cases import CaseError
 from .shared.image_files import LPS_TO_RAS
 from .shared.itk_images import to_sitk
 from .shared.phantoms.head_neck.dataset import write_head_neck_dataset
+from .shared.prepared_folder import prepared_folder
 from .shared.seeding import mix_seed
 
 Array = np.ndarray
@@ -196,19 +195,7 @@ class PrepareHan(Transform):
 
     def folder(self, case: Mapping[str, Any]) -> Path:
         """The folder of a prepared case, made if it is not there yet; whole or not at all."""
-        folder = self.cache_dir / self.key(case)
-        if not folder.is_dir():
-            self.cache_dir.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(prefix=".part-", dir=self.cache_dir))
-            try:
-                self.prepare(case, part)
-                part.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # another process has not been faster
-                    raise
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-        return folder
+        return prepared_folder(self.cache_dir / self.key(case), lambda part: self.prepare(case, part))
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         folder = self.folder(data)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .shared.han_organs import NAMES, NUMBERS
 from .shared.spine.grids import to_grid, volume_affine
 from .shared.spine.volume_box import cut_box, volume_bounds
-from .shared.volume_preview import ENDS, label_colour, outlines, plane, to_grey
+from .shared.volume_preview import ENDS, draw_plane, label_colour, plane, to_grey
 
 WINDOW = (-160.0, 240.0)  # soft tissue
 STEP_MM = 1.0
@@ -69,18 +69,7 @@ def axial_levels(labels: np.ndarray) -> list[int]:
 
 def panel(grey: np.ndarray, labels: np.ndarray, name: str) -> Image.Image:
     """One plane (down, right), enlarged, organs tinted and outlined, with the letters of its sides."""
-    size = (max(1, round(grey.shape[1] * SCALE)), max(1, round(grey.shape[0] * SCALE)))
-    picture = np.array(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB"))
-    rows = (np.arange(size[1]) * grey.shape[0]) // size[1]
-    columns = (np.arange(size[0]) * grey.shape[1]) // size[0]
-    enlarged = labels[np.ix_(rows, columns)]
-    border = outlines(enlarged)
-    for label in np.unique(enlarged[enlarged > 0]):
-        colour = np.array(label_colour(int(label)))
-        inside = enlarged == label
-        picture[inside] = (0.7 * picture[inside] + 0.3 * colour).astype(np.uint8)
-        picture[border == label] = colour
-    image = Image.fromarray(picture)
+    image = draw_plane(grey, labels, None, (grey.shape[1], grey.shape[0]), SCALE, tint=0.3)
     draw = ImageDraw.Draw(image)
     width, height = image.size
     places = [(3, height // 2), (width - 12, height // 2), (width // 2, 1), (width // 2, height - 15)]

@@ -142,4 +142,3 @@ class HanInputd(MapTransform):
             if mr is not None:
                 output["aligned_mr"] = mr
         return output
-

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .shared.networks.clustering.encoder import ConvBlock2d, group_count
+from .shared.networks.clustering.encoder import ConvBlock
 
 
 def frontal_in_space(features: Tensor) -> Tensor:
@@ -19,21 +19,6 @@ def frontal_in_space(features: Tensor) -> Tensor:
 def lateral_in_space(features: Tensor) -> Tensor:
     """Lateral maps (B, C, rows, columns) as (B, C, 1, y, z): the patient faces left."""
     return features.flip(2, 3).permute(0, 1, 3, 2).unsqueeze(2)
-
-
-class ConvBlock3d(nn.Sequential):
-    """Two 3x3x3 convolutions, each with group normalisation and SiLU."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        groups = group_count(outputs)
-        super().__init__(
-            nn.Conv3d(inputs, outputs, kernel_size=3, padding=1, bias=False),
-            nn.GroupNorm(groups, outputs),
-            nn.SiLU(inplace=True),
-            nn.Conv3d(outputs, outputs, kernel_size=3, padding=1, bias=False),
-            nn.GroupNorm(groups, outputs),
-            nn.SiLU(inplace=True),
-        )
 
 
 class PlainGenerator(nn.Module):
@@ -68,16 +53,16 @@ class PlainGenerator(nn.Module):
         widths = [1, *image_channels]
 
         def encoder() -> nn.ModuleList:
-            return nn.ModuleList([ConvBlock2d(a, b) for a, b in zip(widths, widths[1:], strict=False)])
+            return nn.ModuleList([ConvBlock(2, a, b) for a, b in zip(widths, widths[1:], strict=False)])
 
         self.frontal_encoder, self.lateral_encoder = encoder(), encoder()
         self.columns = nn.ModuleList([nn.Conv2d(image_channels[-1], volume_channels[0] * 8, 1) for _ in range(2)])
-        self.mix = ConvBlock3d(volume_channels[0], volume_channels[0])
+        self.mix = ConvBlock(3, volume_channels[0], volume_channels[0])
         self.skips, self.stages = nn.ModuleList(), nn.ModuleList()
         for level, (coarse, fine) in enumerate(zip(volume_channels, volume_channels[1:], strict=False)):
             inputs = image_channels[-2 - level]
             self.skips.append(nn.ModuleList([nn.Conv2d(inputs, fine, 1) for _ in range(2)]))
-            self.stages.append(nn.ModuleList([nn.Conv3d(coarse, fine, 1), ConvBlock3d(fine, fine)]))
+            self.stages.append(nn.ModuleList([nn.Conv3d(coarse, fine, 1), ConvBlock(3, fine, fine)]))
         self.head = nn.Conv3d(volume_channels[-1], 1, kernel_size=1)
 
     @staticmethod

@@ -15,12 +15,12 @@ import torch
 from ignite.engine import Engine
 from monai.engines import Evaluator
 from monai.handlers import IgniteMetricHandler
-from monai.metrics import CumulativeIterationMetric, SSIMMetric
+from monai.metrics import SSIMMetric
 from torch import Tensor
 
+from .shared.gathered_metric import GatheredMetric
 from .shared.items import iteration_items
 from .shared.networks.clustering.reprojection import HU_RANGE
-from .shared.parallel import gather
 
 SPAN_HU = HU_RANGE[1] - HU_RANGE[0]
 X2CT_PEAK_DB = 20 * math.log10(4095 / 2500)
@@ -69,7 +69,7 @@ FIGURES: dict[str, Callable[[Tensor, Tensor], float]] = {
 }
 
 
-class FigureMetric(CumulativeIterationMetric):
+class FigureMetric(GatheredMetric):
     """One of `FIGURES` of each volume; the mean over all cases and processes."""
 
     def __init__(self, figure: str) -> None:
@@ -81,14 +81,6 @@ class FigureMetric(CumulativeIterationMetric):
         if y is None:
             raise ValueError("the true volume is needed")
         return torch.tensor([[self.figure(one[0], true[0])] for one, true in zip(y_pred, y, strict=True)])
-
-    def _sync(self) -> None:
-        # MONAI leaves out processes that hold no case, for which the others then wait for ever
-        if self._synced:
-            return
-        rows = gather([] if self._buffers is None else [row.cpu() for row in self._buffers[0]])
-        self._synced_tensors = [torch.stack(rows)] if rows else None
-        self._synced = True
 
     def aggregate(self) -> float:
         """The mean, NaN without cases."""

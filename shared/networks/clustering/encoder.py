@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
+from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
 
@@ -13,16 +14,16 @@ def group_count(channels: int) -> int:
     return next(groups for groups in (8, 4, 2, 1) if channels % groups == 0)
 
 
-class ConvBlock2d(nn.Sequential):
-    """Two 3x3 convolutions, each with group normalisation (batches are small) and SiLU."""
+class ConvBlock(nn.Sequential):
+    """Two convolutions of 3 pixels per axis, each with group normalisation (batches are small) and SiLU."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        groups = group_count(outputs)
+    def __init__(self, spatial_dims: int, inputs: int, outputs: int) -> None:
+        convolution, groups = Conv["conv", spatial_dims], group_count(outputs)
         super().__init__(
-            nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
+            convolution(inputs, outputs, kernel_size=3, padding=1, bias=False),
             nn.GroupNorm(groups, outputs),
             nn.SiLU(inplace=True),
-            nn.Conv2d(outputs, outputs, kernel_size=3, padding=1, bias=False),
+            convolution(outputs, outputs, kernel_size=3, padding=1, bias=False),
             nn.GroupNorm(groups, outputs),
             nn.SiLU(inplace=True),
         )
@@ -49,11 +50,11 @@ class XrayEncoder(nn.Module):
         levels = len(channels)
         widths = [in_channels, *channels]
         self.divisor = 2 ** (levels - 1)
-        self.down = nn.ModuleList([ConvBlock2d(widths[level], widths[level + 1]) for level in range(levels)])
+        self.down = nn.ModuleList([ConvBlock(2, widths[level], widths[level + 1]) for level in range(levels)])
         self.context = nn.Conv2d(channels[-1], channels[-1], kernel_size=1)
         upwards = range(levels - 2, finest - 1, -1)
         self.narrow = nn.ModuleList([nn.Conv2d(channels[level + 1], channels[level], 1) for level in upwards])
-        self.merge = nn.ModuleList([ConvBlock2d(channels[level], channels[level]) for level in upwards])
+        self.merge = nn.ModuleList([ConvBlock(2, channels[level], channels[level]) for level in upwards])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         for size in image.shape[2:]:
