@@ -11,8 +11,7 @@ SEED, RANGE = 3, ("T9", "L3")
 DICE_LIMIT = 0.01
 FORMS = [*ORIENTATIONS, *(f"{mm} mm" for mm in SPACINGS_MM), "crop 0", "crop 1", "dicom"]
 # the phantom has voxels of 2 mm: its own masks come back from 3 mm with a Dice of 0.94
-LOST = ("3.0 mm",)
-COARSE = pytest.mark.xfail(reason="lower than on the voxels of 2 mm that the phantom has", strict=False)
+COARSER_LIMITS = {"3.0 mm": 0.04}
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +34,9 @@ def test_labels_are_the_same(outcomes: dict[str, Outcome], form: str) -> None:
     assert min(other.dice[label] for label in shared) > 0.7, other.dice
 
 
-@pytest.mark.parametrize("form", [pytest.param(form, marks=COARSE if form in LOST else ()) for form in FORMS])
+@pytest.mark.parametrize("form", FORMS)
 def test_masks_are_the_same(outcomes: dict[str, Outcome], form: str) -> None:
     first, other = outcomes["as it is"], outcomes[form]
     shared = [label for label in other.dice if label in first.dice]
-    assert other.mean(shared) == pytest.approx(first.mean(shared), abs=DICE_LIMIT), (first.dice, other.dice)
+    limit = COARSER_LIMITS.get(form, DICE_LIMIT)
+    assert other.mean(shared) == pytest.approx(first.mean(shared), abs=limit), (first.dice, other.dice)
