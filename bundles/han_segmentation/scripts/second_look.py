@@ -35,8 +35,6 @@ LEAST_ORGANS = 4  # that place the others
 OUTLIER_MM = 25.0  # farther from its place an organ does not help to place the others
 NEAR_MM = 15.0  # a small organ found this close to its expected place is where it was found
 ISLAND_SHARE = 0.25  # of the largest part of an organ; smaller parts are taken for mistakes
-LONG_ORGANS = tuple(NUMBERS[name] for name in ("A_Carotid_L", "A_Carotid_R", "SpinalCord"))
-LONG_SHARE = 0.05  # the same of a long and thin organ, which is often found in pieces
 
 
 def typical_centres() -> dict[int, Array]:
@@ -109,7 +107,7 @@ def merge(labels: Array, fine: Array, inside: tuple[slice, ...], organs: Sequenc
     return result
 
 
-def without_islands(labels: Array) -> Array:
+def without_islands(labels: Array, share: float = ISLAND_SHARE) -> Array:
     """Label map without the parts of an organ that are much smaller than its largest part."""
     result = labels.copy()
     for index, box in enumerate(ndimage.find_objects(labels), start=1):
@@ -119,7 +117,6 @@ def without_islands(labels: Array) -> Array:
         if count > 1:
             sizes = np.bincount(parts.ravel())
             sizes[0] = 0
-            share = LONG_SHARE if index in LONG_ORGANS else ISLAND_SHARE
             small = np.flatnonzero(sizes < share * sizes.max())
             result[box][np.isin(parts, small[small > 0])] = 0
     return result
