@@ -40,7 +40,7 @@ print(json.dumps(answer))
 
 def plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options with paths as text."""
-    return {k: v if isinstance(v, (int, float, list, bool)) else str(v) for k, v in options.items()}
+    return {k: v if v is None or isinstance(v, (int, float, list, bool)) else str(v) for k, v in options.items()}
 
 
 def test_properties_and_network(bundle: Bundle, data: Data, work: Path) -> None:
