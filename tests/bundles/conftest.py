@@ -81,7 +81,7 @@ def unbroken(bundle: Bundle, data: Data, work: Path) -> Run:
     """Training from the bundle folder to the end, tracked with MLflow."""
     output = work / "unbroken"
     options = {**bundle.spec.train, **data.train, "epochs": EPOCHS, "output_dir": output, "tracking": "mlflow"}
-    return Run(output, run_bundle(bundle.path, "train", options))
+    return Run(output, run_bundle(bundle.path, "train", options, fresh=True))
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +129,7 @@ def inferred(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> Inferred:
     """Inference from the bundle folder with the weights of `unbroken`."""
     output = work / "inferred"
     options = {**bundle.spec.inference, **data.inference, "ckpt_path": unbroken.best, "output_dir": output}
-    return Inferred(output, run_bundle(bundle.path, "inference", options))
+    return Inferred(output, run_bundle(bundle.path, "inference", options, fresh=True))
 
 
 @pytest.fixture(scope="session")

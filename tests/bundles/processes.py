@@ -105,11 +105,14 @@ def run_bundle(
     options: Mapping[str, Any],
     cwd: Path | None = None,
     processes: int = 1,
-    quickly: bool = False,
+    fresh: bool = False,
 ) -> str:
-    """Runs a workflow that must succeed, in the bundle folder or in `cwd`; returns what it printed."""
+    """Runs a workflow that must succeed, in the bundle folder or in `cwd`; returns what it printed.
+
+    Several processes, and one that is to be fresh, are started as a user does; others by :func:`run_quickly`.
+    """
     command = bundle_command(bundle, workflow, options, elsewhere=cwd is not None, processes=processes)
-    done = (run_quickly if quickly else run)(command, cwd or bundle)
+    done = (run if fresh or processes > 1 else run_quickly)(command, cwd or bundle)
     assert done.returncode == 0, f"exit code {done.returncode}\n{' '.join(command)}\n{done.stdout[-6000:]}"
     return done.stdout
 

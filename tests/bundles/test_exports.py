@@ -117,7 +117,7 @@ def test_inference_from_torchscript(bundle: Bundle, data: Data, torchscript: Pat
     """With its defaults, inference gives the same results from models/model.pt and from its TorchScript file."""
     for name, weights in (("eager", bundle.path / "models" / "model.pt"), ("script", torchscript)):
         options = {**data.inference, "ckpt_path": weights, "amp": False, "output_dir": work / name}
-        run_bundle(bundle.path, "inference", options, quickly=True)
+        run_bundle(bundle.path, "inference", options)
         check_results(bundle.spec, work / name, data.cases)
     for path in (work / "eager").glob("*.json"):
         assert_close(json.loads((work / "script" / path.name).read_text()), json.loads(path.read_text()))

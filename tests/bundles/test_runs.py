@@ -85,7 +85,7 @@ def test_killed_training_resumes_to_the_same_weights(unbroken: Run, killed: Run)
 def test_training_stops_early(bundle: Bundle, data: Data, work: Path) -> None:
     epochs = 30
     options = {**bundle.spec.train, **data.train, **bundle.spec.early_stop, "epochs": epochs}
-    run_bundle(bundle.path, "train", {**options, "output_dir": work / "early"}, cwd=work, quickly=True)
+    run_bundle(bundle.path, "train", {**options, "output_dir": work / "early"}, cwd=work)
     assert epochs_done(work / "early") < epochs
 
 
@@ -114,14 +114,12 @@ def test_another_folder(bundle: Bundle, data: Data, killed: Run, inferred: Infer
     """Inference and evaluation from elsewhere give the very results of the bundle folder."""
     elsewhere = killed.output.parent / "else where"
     options = {"ckpt_path": killed.best, "output_dir": elsewhere / "inferred"}
-    run_bundle(
-        bundle.path, "inference", {**bundle.spec.inference, **data.inference, **options}, cwd=elsewhere, quickly=True
-    )
+    run_bundle(bundle.path, "inference", {**bundle.spec.inference, **data.inference, **options}, cwd=elsewhere)
     check_results(bundle.spec, elsewhere / "inferred", data.cases)
     for path in inferred.output.glob("*.json"):
         assert json.loads(path.read_text()) == json.loads((elsewhere / "inferred" / path.name).read_text())
     options["output_dir"] = elsewhere / "evaluated"
-    run_bundle(bundle.path, "evaluate", {**bundle.spec.train, **data.evaluate, **options}, cwd=elsewhere, quickly=True)
+    run_bundle(bundle.path, "evaluate", {**bundle.spec.train, **data.evaluate, **options}, cwd=elsewhere)
     assert metric(bundle.spec, elsewhere / "evaluated") == metric(bundle.spec, evaluated.output)
 
 
@@ -129,7 +127,7 @@ def test_unzipped_package(bundle: Bundle, data: Data, package: Path, work: Path)
     """The whole chain from what leaves the repository; training goes on from a named checkpoint."""
     output = work / "package"
     train = {**bundle.spec.train, **data.train, "output_dir": output / "train"}
-    run_bundle(package, "train", {**train, "epochs": 2})
+    run_bundle(package, "train", {**train, "epochs": 2}, fresh=True)
     assert epochs_done(output / "train") == 2
     run_bundle(package, "train", {**train, "epochs": 3, "resume": output / "train" / "checkpoint_last.pt"})
     assert epochs_done(output / "train") == 3
