@@ -19,4 +19,4 @@ echo "== types"
 python -m ci.check_types
 echo "== tests"
 # one worker a core, each with one thread: most tests wait for commands that start up
-OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest --numprocesses "${WORKERS:-auto}" --dist loadgroup "$@"
+OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" python -m pytest --numprocesses "${WORKERS:-auto}" --dist loadscope "$@"
