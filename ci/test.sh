@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Lint, types and all tests: ci/test.sh [pytest arguments]
 # Tests on real images run where BUNDLES_DATA names their folder, and skip with a reason elsewhere.
-# WORKERS=0 runs them in one process. LABEL=1 also runs the tests that install and start MONAI Label,
-# FULL=1 also inference and evaluation of every bundle in two processes (last run whole: all passed).
+# WORKERS=0 runs them in one process. LABEL=1 also runs the tests that install and start MONAI Label.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 make_env "$VENV" "$ROOT/requirements.txt" "$ROOT/ci/requirements.txt"
@@ -12,7 +11,7 @@ if [ -z "${BUNDLES_DATA:-}" ] && [ -d ../shared/data ]; then
 fi
 [ -z "${BUNDLES_DATA:-}" ] || export BUNDLES_DATA
 # UTF-8 whatever the locale: progress bars are not ASCII, and the workers read what commands print
-export LABEL="${LABEL:-0}" FULL="${FULL:-0}" MPLBACKEND=Agg PYTHONUTF8=1
+export LABEL="${LABEL:-0}" MPLBACKEND=Agg PYTHONUTF8=1
 
 echo "== lint"
 ruff check --config ci/ruff.toml .

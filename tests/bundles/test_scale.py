@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from tests.bundles.spec import Data
 from tests.bundles.test_runs import check_results, epochs_done, metric, steps_done
 
 PROCESSES = 2
-# two minutes and a half of the whole run, which is to stay well under half an hour
-full = pytest.mark.skipif(os.environ.get("FULL", "0") != "1", reason="FULL=1 also shares inference and evaluation")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +42,6 @@ def test_training_writes_once(trained: Path, unbroken: Run) -> None:
     assert len(client.search_runs([e.experiment_id for e in client.search_experiments()])) == 1
 
 
-@full
 def test_inference(bundle: Bundle, data: Data, unbroken: Run, inferred: Inferred, work: Path) -> None:
     output = work / "two_inferred"
     options = {**bundle.spec.inference, **data.inference, "ckpt_path": unbroken.best, "output_dir": output}
@@ -56,7 +52,6 @@ def test_inference(bundle: Bundle, data: Data, unbroken: Run, inferred: Inferred
     assert log.count(f"{len(data.cases)} of {len(data.cases)} cases done") == 1, "cases were not shared"
 
 
-@full
 def test_evaluation(bundle: Bundle, data: Data, unbroken: Run, evaluated: Inferred, work: Path) -> None:
     output = work / "two_evaluated"
     options = {**bundle.spec.train, **data.evaluate, "ckpt_path": unbroken.best, "output_dir": output}
