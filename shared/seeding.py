@@ -1,4 +1,4 @@
-"""Randomness of a training as a function of (seed, epoch, sample), so that it can be resumed exactly.
+"""Randomness of a training as a function of seed, step and sample, so that it can be resumed exactly.
 
 States of generators would have to be saved for each process and worker. Instead every step and every sample starts
 from a seed of its own: neither the number of workers nor the epochs before have an influence.

@@ -48,7 +48,7 @@ def draw_plane(
     grey: np.ndarray,
     labels: np.ndarray | None,
     others: np.ndarray | None,
-    size_mm: tuple[float, float],
+    size: tuple[float, float],
     scale: float,
     tint: float = 0.0,
 ) -> Image.Image:
@@ -58,14 +58,14 @@ def draw_plane(
         grey: (H, W) uint8.
         labels: (H, W), outlined in colours.
         others: (H, W), outlined in white.
-        size_mm: (width, height).
-        scale: pixels per mm.
+        size: (width, height) of the plane, mm or its own pixels.
+        scale: pixels of the picture per unit of the size.
         tint: share of its colour inside of a label.
     """
-    size = (max(1, round(size_mm[0] * scale)), max(1, round(size_mm[1] * scale)))
-    picture = np.array(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR).convert("RGB"))
-    rows = (np.arange(size[1]) * grey.shape[0]) // size[1]
-    columns = (np.arange(size[0]) * grey.shape[1]) // size[0]
+    pixels = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+    picture = np.array(Image.fromarray(grey).resize(pixels, Image.Resampling.BILINEAR).convert("RGB"))
+    rows = (np.arange(pixels[1]) * grey.shape[0]) // pixels[1]
+    columns = (np.arange(pixels[0]) * grey.shape[1]) // pixels[0]
     if others is not None:
         picture[outlines(others[np.ix_(rows, columns)]) > 0] = 255
     if labels is not None:
