@@ -1,6 +1,6 @@
-"""Randomness of a training as a function of seed, step and sample, so that it can be resumed exactly.
+"""Randomness of a training as a function of (seed, epoch, sample), so that it can be resumed exactly.
 
-States of generators would have to be saved for each process and worker. Instead every step and every sample starts
+States of generators would have to be saved for each process and worker. Instead every epoch and every sample starts
 from a seed of its own: neither the number of workers nor the epochs before have an influence.
 """
 
@@ -81,11 +81,10 @@ class SeededDataset(CacheDataset):
         return super().__getitem__(index)
 
 
-class IterationSeed:
-    """Handler of a trainer that seeds Python, NumPy and PyTorch before every step, each process differently.
+class EpochSeed:
+    """Handler of a trainer that seeds Python, NumPy and PyTorch at the start of every epoch, each process differently.
 
-    What is random outside the data set (dropout) then depends on seed and iteration alone. Once per epoch would not be
-    enough: loaders draw from the same generators when they start, at another moment in a training that is resumed.
+    What is random outside the data set (dropout) then depends on seed and epoch alone.
 
     Args:
         seed: of the training.
@@ -95,10 +94,10 @@ class IterationSeed:
         self.seed = seed
 
     def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.ITERATION_STARTED, self)
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        seed = mix_seed(self.seed, engine.state.iteration, rank())
+        seed = mix_seed(self.seed, engine.state.epoch, rank())
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from ignite.engine import Engine
 from monai.data import DataLoader
 from monai.transforms import Compose, OneOf, RandGaussianNoised, RandShiftIntensityd
 
-from shared.seeding import EpochSampler, IterationSeed, SeededDataset, mix_seed
+from shared.seeding import EpochSampler, SeededDataset, mix_seed
 
 
 def make_dataset(seed: int = 0, count: int = 7) -> SeededDataset:
@@ -55,23 +54,3 @@ def test_seeds_do_not_collide():
     seeds = {mix_seed(0, epoch, index) for epoch in range(100) for index in range(100)}
     assert len(seeds) > 9990  # 32 bits: a few of 10^4 may coincide
     assert mix_seed(1, 2) != mix_seed(2, 1)
-
-
-def random_of_steps(seed: int, epochs: range, drawn_before: int) -> list[float]:
-    """One number per step of a training of three steps per epoch that draws from the generator in between."""
-    torch.manual_seed(99)
-    torch.rand(drawn_before)
-    found: list[float] = []
-    engine = Engine(lambda engine, batch: found.append(float(torch.rand(()))))
-    IterationSeed(seed).attach(engine)
-    if epochs.start:
-        engine.load_state_dict({"epoch": epochs.start, "epoch_length": 3, "max_epochs": epochs.stop})
-    engine.run(range(3), max_epochs=epochs.stop, epoch_length=3)
-    return found
-
-
-def test_steps_of_a_resumed_training_draw_the_same_numbers():
-    unbroken = random_of_steps(0, range(3), 0)
-    assert len(set(unbroken)) == 9
-    assert random_of_steps(0, range(1, 3), 5) == unbroken[3:]
-    assert random_of_steps(1, range(3), 0) != unbroken

@@ -14,7 +14,7 @@ from monai.transforms import Compose, RandGaussianNoised, RandShiftIntensityd, S
 from shared.inferers import AutocastInferer
 from shared.plots import CurvePlot
 from shared.point_metrics import PointError, lower_is_better
-from shared.seeding import EpochSampler, IterationSeed, SeededDataset
+from shared.seeding import EpochSampler, EpochSeed, SeededDataset
 from shared.training_state import TrainingCheckpoint
 
 SEED = 3
@@ -103,7 +103,7 @@ class Training:
             inferer=AutocastInferer(amp=False),
             train_handlers=[
                 checkpoint,  # first on purpose: the order of the list must not matter
-                IterationSeed(SEED),
+                EpochSeed(SEED),
                 LrScheduleHandler(scheduler, print_lr=False),  # type: ignore[arg-type]
                 ValidationHandler(1, self.evaluator),
                 self.curves,
