@@ -8,25 +8,15 @@ patient concern this map alone, and CT and MR of one patient show the same shape
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
 
+from ..box import Box
 from ..torso.sdf import Array, coverage
 
 BLOCK = 8  # voxels along each axis of the blocks by which boxes are looked up
 KEEP = -1  # leave the organ labels as they are
-
-
-@dataclass
-class Box:
-    """A part of the grid: its slices and the places of its voxels in the frame of the head, mm."""
-
-    at: tuple[slice, slice, slice]
-    x: Array
-    y: Array
-    z: Array
 
 
 class Canvas:

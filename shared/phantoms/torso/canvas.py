@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from ..box import Box
 from .sdf import Array, coverage
 
 # extra tissues have numbers of their own in the second map; 0 is air and everything not named
@@ -62,16 +63,6 @@ class Bone:
     marrow: float
     cortex_mm: float | Array
     rough: float = 25.0  # standard deviation of the marrow texture, HU
-
-
-@dataclass
-class Box:
-    """A part of the grid: its slices and the coordinates of its voxels (sparse, patient RAS mm)."""
-
-    at: tuple[slice, slice, slice]
-    x: Array
-    y: Array
-    z: Array
 
 
 class Canvas:

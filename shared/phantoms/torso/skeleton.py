@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...spine_labels import SPINE_LABELS, VERTEBRA_LABELS, region_of
-from .canvas import Bone, Box, Canvas
+from ..box import Box
+from .canvas import Bone, Canvas
 from .cervical import atlas_distance, axis_distance
 from .pelvis import FEMORAL_HEAD, coccyx_distance, femur_distance, hip_distance, sacrum_distance
 from .profile import Profile

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import TISSUES, Box, Canvas
+from ..box import Box
+from .canvas import TISSUES, Canvas
 from .profile import Profile, height_of
 from .sdf import Array, coverage, ellipse
 from .spine_curve import Spine

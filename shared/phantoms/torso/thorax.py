@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import TISSUES, Bone, Box, Canvas
+from ..box import Box
+from .canvas import TISSUES, Bone, Canvas
 from .pelvis import plate
 from .profile import Profile, height_of
 from .sdf import Array, capsule, smooth_union
