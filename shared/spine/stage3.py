@@ -22,6 +22,8 @@ from .merging import LabelMerger
 from .patches import Network, run_network
 from .volume_box import box_corners, cut_box
 
+LEFT_RIGHT = 2  # axis of the crops (N, 2, x, y, z), which lie along the patient's axes
+
 
 def landmark_channel(centre_mm: np.ndarray, affine: np.ndarray, size: Sequence[int], sigma_mm: float) -> Tensor:
     """Gaussian (1, X, Y, Z) of peak 1 at a point, the second input channel: which of the vertebrae in view is meant."""
@@ -92,15 +94,22 @@ class CropInferer(Inferer):
     Args:
         batch_size: crops per pass.
         amp: whether to reduce the precision.
+        mirror: whether to average the logits of each crop and of the crop with left and right exchanged: a vertebra
+            is symmetric, and the training shows both. It doubles the time.
 
     The input is (1, N, 2, x, y, z), the output the logits (1, N, x, y, z) on the device of the network.
     """
 
-    def __init__(self, batch_size: int = 1, amp: bool = True) -> None:
+    def __init__(self, batch_size: int = 1, amp: bool = True, mirror: bool = False) -> None:
         super().__init__()
-        self.batch_size, self.amp = batch_size, flag("amp", amp)
+        self.batch_size, self.amp, self.mirror = batch_size, flag("amp", amp), flag("mirror", mirror)
 
     def __call__(self, inputs: Tensor, network: Network, *args: Any, **kwargs: Any) -> Tensor:
         crops = torch.as_tensor(inputs).as_subclass(Tensor)[0]
-        logits = [run_network(network, part, self.amp)[:, 0] for part in crops.split(self.batch_size)]
+        logits = []
+        for part in crops.split(self.batch_size):
+            found = run_network(network, part, self.amp)[:, 0]
+            if self.mirror:
+                found = (found + run_network(network, part.flip(LEFT_RIGHT), self.amp)[:, 0].flip(LEFT_RIGHT - 1)) / 2
+            logits.append(found)
         return torch.cat(logits)[None]

@@ -175,3 +175,17 @@ def test_schedule_and_start(tmp_path: Path) -> None:
         start_network(new, tmp_path / "other.pt")
     torch.save({"0.weight": given.weight.detach(), "0.bias": torch.zeros(5)}, tmp_path / "part.pt")
     assert torch.equal(start_network(new, tmp_path / "part.pt")[0].weight, given.weight)
+
+
+def test_mirror_image_agrees_in_paired_organs() -> None:
+    """The mirrored result of a mirrored head, labels exchanged, is the result: no side is preferred any more."""
+
+    def lopsided(window: torch.Tensor) -> torch.Tensor:
+        places = torch.arange(window.shape[2])[:, None, None] / 10
+        return torch.cat([window[:, :1] * n + places * (n % 3) for n in range(31)], dim=1)
+
+    inferer = HanInferer((16, 16, 16), amp=False, mirror=True)
+    head_, exchanged = torch.rand(1, 1, 16, 16, 16), torch.from_numpy(mirrored_numbers().astype(np.int64))
+    one, other = inferer(head_, lopsided), inferer(head_.flip(2), lopsided)
+    torch.testing.assert_close(other.flip(2)[:, exchanged], one)
+    assert not torch.allclose(one, lopsided(head_))

@@ -92,6 +92,17 @@ def test_results_do_not_depend_on_the_type_of_voxels(lower_back: TorsoPhantom) -
     assert (run_stages(volume)[1] == run_stages(whole)[1]).all()
 
 
+def test_mirrored_crops_cancel_what_depends_on_the_side() -> None:
+    """A network that adds the place along x: the mean of a crop and its mirror image adds the same everywhere."""
+    crops = torch.rand(1, 3, 2, 8, 5, 4)
+
+    def lopsided(values: torch.Tensor) -> torch.Tensor:
+        return values[:, :1] + torch.arange(8.0)[:, None, None]
+
+    found = CropInferer(batch_size=2, amp=False, mirror=True)(crops, lopsided)
+    torch.testing.assert_close(found, crops[:, :, 0] + 3.5)
+
+
 def test_no_spine_is_refused(lower_back: TorsoPhantom) -> None:
     volume = MetaTensor(torch.full((1, 60, 60, 60), -100.0), affine=torch.eye(4).double() * 3)
     with pytest.raises(CaseError, match="shows no spine"):

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor
 
+from .shared.han_organs import mirrored_numbers
 from .shared.settings import flag
+
+LEFT_RIGHT = 2  # axis of (B, C, X, Y, Z)
 
 
 class HanInferer(SlidingWindowInferer):
@@ -22,8 +26,10 @@ class HanInferer(SlidingWindowInferer):
         background_bias: added to the logit of the background. A loss that counts small organs more makes a network
             draw them too large; this takes the weight back (Menon et al., Long-tail learning via logit adjustment,
             2021). It is found on training cases.
+        mirror: whether to average the logits of the head and of its mirror image, in which the labels of paired
+            organs change places. It doubles the time.
 
-    Input (B, C, X, Y, Z) of any size, output (B, K, X, Y, Z) float32.
+    Input (B, C, X, Y, Z) of any size with x along the patient's left-right axis, output (B, K, X, Y, Z) float32.
     """
 
     def __init__(
@@ -32,10 +38,12 @@ class HanInferer(SlidingWindowInferer):
         overlap: float = 0.25,
         amp: bool = True,
         background_bias: float = 0.0,
+        mirror: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(roi_size, overlap=overlap, mode="gaussian", sigma_scale=0.2, **settings)
         self.amp, self.background_bias = flag("amp", amp), float(background_bias)
+        self.mirror = flag("mirror", mirror)
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any
@@ -48,5 +56,9 @@ class HanInferer(SlidingWindowInferer):
 
         plain = torch.as_tensor(inputs).as_subclass(Tensor)
         logits = torch.as_tensor(super().__call__(plain, one, *args, **kwargs)).float()
+        if self.mirror:
+            other = torch.as_tensor(super().__call__(plain.flip(LEFT_RIGHT), one, *args, **kwargs)).float()
+            exchanged = torch.from_numpy(mirrored_numbers().astype(np.int64)).to(other.device)
+            logits = (logits + other.flip(LEFT_RIGHT)[:, exchanged]) / 2
         logits[:, 0] += self.background_bias
         return logits
