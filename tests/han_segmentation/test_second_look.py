@@ -15,10 +15,12 @@ from bundles.han_segmentation.scripts.second_look import (
     box_grid,
     expected_centres,
     fit_similarity,
+    load_fine_network,
     merge,
     typical_centres,
     without_islands,
 )
+from bundles.han_segmentation.scripts.shared.cases import CaseError
 from shared.han_organs import NAMES, NUMBERS, SMALL_ORGANS
 from tests.han_segmentation.heads import head
 
@@ -109,3 +111,10 @@ def test_what_the_first_look_missed_is_found(flip: bool) -> None:
     assert (found[large] == without_islands(first)[large]).all()
     alone = SecondLookd("pred", None, SimpleInferer())({"original": volumes[0], "pred": volumes[1]})
     assert not (alone["pred"] == CHIASM).any()
+
+
+def test_no_weights_are_no_second_look() -> None:
+    assert load_fine_network(nn.Identity(), None) is None
+    assert load_fine_network(nn.Identity(), "") is None
+    with pytest.raises(CaseError, match="no such weights file"):
+        load_fine_network(nn.Identity(), "missing.pt")

@@ -127,10 +127,12 @@ def load_fine_network(
 ) -> nn.Module | None:
     """The network of the second look with its weights; None where no weights are given.
 
+    An empty path counts as none: `monai.bundle run` drops options whose value is None.
+
     Raises:
         CaseError: as :func:`~.shared.weights.load_network`.
     """
-    return None if ckpt_path is None else load_network(network, ckpt_path, device)
+    return load_network(network, ckpt_path, device) if ckpt_path else None
 
 
 class SecondLookd(MapTransform):

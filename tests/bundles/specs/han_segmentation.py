@@ -86,7 +86,7 @@ BAD_CALLS = (
     BadCall("no_switch", "inference", lambda f: {"use_mr": "perhaps"}, "--use_mr: is 'perhaps'"),
 )
 
-ONE_LOOK = {"fine_ckpt_path": None}  # the shipped second look goes with the shipped first one
+ONE_LOOK = {"fine_ckpt_path": ""}  # the shipped second look goes with the shipped first one
 NETWORK = {"network_def#widths": [6, 6, 6, 6, 8], "network_def#num_heads": 2}
 
 SPEC = BundleSpec(
