@@ -81,12 +81,16 @@ def bent_indices(crop: Deformation) -> Tensor:
     return Deformation(identity, crop.controls, crop.output_shape).grid()
 
 
-def crop_volume(volume: Tensor, crop: Deformation, bent: Tensor, fill: float, labels: bool = False) -> Tensor:
-    """A volume (C, X, Y, Z) with its affine, sampled by a crop; ``bent`` comes from :func:`bent_indices`."""
-    inverse = np.linalg.inv(volume_affine(volume))
+def crop_matrix(volume: Tensor, crop: Deformation) -> Tensor:
+    """(4, 4) float32 that takes what :func:`bent_indices` gives to the array indices of a volume with its affine."""
     whole = np.eye(4)
     whole[:3] = crop.matrix.double().numpy()
-    matrix = torch.as_tensor(inverse @ whole).float()
+    return torch.as_tensor(np.linalg.inv(volume_affine(volume)) @ whole).float()
+
+
+def crop_volume(volume: Tensor, crop: Deformation, bent: Tensor, fill: float, labels: bool = False) -> Tensor:
+    """A volume (C, X, Y, Z) with its affine, sampled by a crop; ``bent`` comes from :func:`bent_indices`."""
+    matrix = crop_matrix(volume, crop)
     indices = (bent.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]).reshape(bent.shape)
     return sample_indices(volume, indices, fill, labels)
 

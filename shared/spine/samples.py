@@ -21,8 +21,8 @@ from torch import Tensor
 from ..deform import Deformation
 from ..heatmaps import gaussian_heatmaps
 from ..spine_labels import SPINE_LABELS, SPINE_NAMES
-from .augment import Ranges, bent_indices, crop_volume, draw_crop, straight_crop
-from .crops import POSTERIOR_MM
+from .augment import Ranges, bent_indices, crop_matrix, crop_volume, draw_crop, straight_crop
+from .crops import POSTERIOR_MM, sample_indices
 from .dataset import CHANNELS, FAR_MM
 from .grids import AIR_HU, normalize_hu, volume_affine
 
@@ -214,22 +214,47 @@ class VertebraeCrop(SpineSample):
         return {"image": image, "label": self.points(crop, centres, kept).float(), "case": data["case"]}
 
 
-def mean_within(volume: MetaTensor, crop: Deformation, bent: Tensor) -> Tensor:
-    """Mean of a volume (C, X, Y, Z) over each voxel of a crop, from eight places in it.
+def share_within(labels: MetaTensor, label: int, crop: Deformation, bent: Tensor) -> Tensor:
+    """Share of each voxel of a crop that a structure fills, from eight places in it.
 
-    A mask becomes the share that it fills. Learned from these, the border comes out between voxels; of a mask that is
-    cut at one half before, voxels of 2 mm keep a Dice of 0.93 alone.
+    Learned from shares, the border comes out between voxels; of a mask that is cut at one half before, voxels of 2 mm
+    keep a Dice of 0.93 alone. Only voxels near the structure are sampled: a vertebra fills a small part of its crop.
 
     Args:
-        volume: with its affine; 0 outside.
+        labels: (1, X, Y, Z) with its affine.
+        label: of the structure.
         crop: what is cut out.
         bent: from :func:`~shared.spine.augment.bent_indices`.
+
+    Returns:
+        (1, *output) float32.
     """
-    places = torch.tensor(list(itertools.product((-0.25, 0.25), repeat=3)), dtype=bent.dtype)
-    size = bent.shape[:3]
-    spots = (bent[:, :, :, None] + places).reshape(size[0], size[1], -1, 3)
-    values = crop_volume(volume, crop, spots, 0.0)
-    return values.reshape(-1, *size, len(places)).mean(dim=-1)
+    matrix = crop_matrix(labels, crop)
+    indices = bent.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
+    share = torch.zeros(1, len(indices))
+    low = indices.min(dim=0).values.floor().long().clamp(min=0)
+    high = (indices.max(dim=0).values.ceil().long() + 1).clamp(min=0)
+    (x0, y0, z0), (x1, y1, z1) = low.tolist(), high.tolist()
+    structure = labels.as_tensor()[:, x0:x1, y0:y1, z0:z1] == label
+    box = occupied_box(structure[0])
+    if box is not None:
+        indices -= low
+        places = torch.tensor(list(itertools.product((-0.25, 0.25), repeat=3))) @ matrix[:3, :3].T
+        margin = 1 + places.abs().amax(dim=0)  # of the interpolation and of the places
+        near = ((indices > box[0] - margin) & (indices < box[1] + margin)).all(dim=1).nonzero()[:, 0]
+        if len(near):
+            spots = indices[near][:, None, None] + places
+            share[:, near] = sample_indices(structure, spots, 0.0).squeeze(2).mean(dim=-1)
+    return share.reshape(1, *bent.shape[:3])
+
+
+def occupied_box(mask: Tensor) -> tuple[Tensor, Tensor] | None:
+    """First and last index (3,) along each axis of a mask (X, Y, Z); None where it is empty."""
+    rows = [mask.any(dim=2).any(dim=1), mask.any(dim=2).any(dim=0), mask.any(dim=1).any(dim=0)]
+    if not bool(rows[0].any()):
+        return None
+    ends = torch.stack([row.nonzero()[[0, -1], 0] for row in rows], dim=1)
+    return ends[0], ends[1]
 
 
 class VertebraCrop(SpineSample):
@@ -270,9 +295,7 @@ class VertebraCrop(SpineSample):
         landmark = centre if self.ranges is None else centre + self.R.uniform(-1, 1, size=3) * self.jitter_mm
         crop = self.crop(landmark - [0.0, self.posterior_mm, 0.0])
         image, bent = self.look(data, crop)
-        labels = data["labels"]
-        chosen = MetaTensor(labels.as_tensor() == label, affine=labels.affine)
-        mask = mean_within(chosen, crop, bent)
+        mask = share_within(data["labels"], label, crop, bent)
         point = crop.to_output(torch.as_tensor(landmark)[None])
         kept = self.cut(image, point[0].numpy())
         for axis, (low, high) in enumerate(kept):

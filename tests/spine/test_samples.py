@@ -1,14 +1,16 @@
 """Training samples: image, mask and landmarks move together; the same crop comes from the same seed."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from shared.spine.augment import RandCTAppearanced, Ranges, draw_crop, smooth_axis
+from shared.spine.augment import RandCTAppearanced, Ranges, bent_indices, crop_volume, draw_crop, smooth_axis
 from shared.spine.dataset import CHANNELS, FAR_MM
-from shared.spine.samples import SpineCrop, VertebraCrop, VertebraeCrop, repeat_cases
+from shared.spine.samples import SpineCrop, VertebraCrop, VertebraeCrop, repeat_cases, share_within
 
 RANGES = {"translate_mm": 8.0, "rotate": 0.3, "scale": 0.1, "elastic_mm": 6.0}
 SIZE = (48, 56, 64)
@@ -156,3 +158,18 @@ def test_a_coarse_mask_keeps_the_volume(case: dict) -> None:
     volume = float((labels.as_tensor() == 20).sum()) * 1.5**3
     assert float(mask.sum()) * 4.0**3 == pytest.approx(volume, rel=0.05)  # a ball of four voxels across
     assert ((mask > 0.1) & (mask < 0.9)).sum() > 20
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_share_is_that_of_the_whole_volume(case: dict, seed: int) -> None:
+    """Looking only near the structure changes nothing, also where the crop reaches over the border or misses it."""
+    labels, rng = case["labels"], np.random.RandomState(seed)
+    middle = np.array([-4.0, 140.0, 468.0]) + (0.0 if seed < 4 else np.array([60.0, 0.0, 150.0 * (seed - 4)]))
+    crop = draw_crop(middle, (24, 28, 20), 2.5, Ranges(translate_mm=10, rotate=0.4, scale=0.2, elastic_mm=4), rng)
+    bent = bent_indices(crop)
+    places = torch.tensor(list(itertools.product((-0.25, 0.25), repeat=3)))
+    spots = (bent[:, :, :, None] + places).reshape(24, 28, -1, 3)
+    chosen = MetaTensor(labels.as_tensor() == 20, affine=labels.affine)
+    everywhere = crop_volume(chosen, crop, spots, 0.0).reshape(1, 24, 28, 20, 8).mean(dim=-1)
+    assert torch.allclose(share_within(labels, 20, crop, bent), everywhere, atol=1e-4)
+    assert (everywhere.sum() > 100) == (seed < 4)
