@@ -41,8 +41,8 @@ class PlainGenerator(nn.Module):
     def __init__(
         self,
         volume_size: Sequence[int] = (64, 64, 64),
-        image_channels: Sequence[int] = (16, 32, 64, 96, 96),
-        volume_channels: Sequence[int] = (48, 32, 16, 8),
+        image_channels: Sequence[int] = (24, 48, 96, 140, 140),
+        volume_channels: Sequence[int] = (72, 48, 24, 12),
     ) -> None:
         super().__init__()
         self.grid = [8, 8, 8]
