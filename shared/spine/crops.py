@@ -48,6 +48,18 @@ def grid_indices(matrix: np.ndarray, size: Sequence[int]) -> Tensor:
     return plane[:, :, None] + (z[:, None] * steps[:, 2] + origin)
 
 
+def touched_part(shape: Sequence[int], indices: Tensor) -> tuple[Tensor, Tensor]:
+    """First index (3,) of the part of a volume that an interpolation at ``indices`` (…, 3) reads, and the one after it.
+
+    Args:
+        shape: (X, Y, Z) of the volume. Where the indices lie beside it, the end is not beyond the start.
+        indices: array indices.
+    """
+    flat = indices.reshape(-1, 3)
+    low = flat.min(dim=0).values.floor().long().clamp(min=0)
+    return low, torch.minimum(flat.max(dim=0).values.ceil().long() + 1, torch.tensor(tuple(shape)))
+
+
 def sample_indices(volume: Tensor, indices: Tensor, fill: float, labels: bool = False) -> Tensor:
     """Values of a volume at array indices; only the part of it that is needed is touched.
 
@@ -61,11 +73,8 @@ def sample_indices(volume: Tensor, indices: Tensor, fill: float, labels: bool = 
         (C, X', Y', Z') float32, or labels of the type of ``volume``.
     """
     data = volume.as_tensor() if isinstance(volume, MetaTensor) else volume
-    flat = indices.reshape(-1, 3)
-    shape = torch.tensor(data.shape[1:])
-    low = flat.min(dim=0).values.floor().long().clamp(min=0)
-    high = torch.minimum(flat.max(dim=0).values.ceil().long() + 1, shape)
     size = indices.shape[:3]
+    low, high = touched_part(data.shape[1:], indices)
     if (high <= low).any():
         return torch.full((data.shape[0], *size), fill, dtype=data.dtype if labels else torch.float32)
     (x0, y0, z0), (x1, y1, z1) = low.tolist(), high.tolist()

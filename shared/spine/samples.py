@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Randomizable, Transform
+from monai.transforms import Randomizable, Transform, generate_spatial_bounding_box
 from torch import Tensor
 
 from ..deform import Deformation
 from ..heatmaps import gaussian_heatmaps
 from ..spine_labels import SPINE_LABELS, SPINE_NAMES
 from .augment import Ranges, bent_indices, crop_matrix, crop_volume, draw_crop, straight_crop
-from .crops import POSTERIOR_MM, sample_indices
+from .crops import POSTERIOR_MM, sample_indices, touched_part
 from .dataset import CHANNELS, FAR_MM
 from .grids import AIR_HU, normalize_hu, volume_affine
 
@@ -232,29 +232,21 @@ def share_within(labels: MetaTensor, label: int, crop: Deformation, bent: Tensor
     matrix = crop_matrix(labels, crop)
     indices = bent.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
     share = torch.zeros(1, len(indices))
-    low = indices.min(dim=0).values.floor().long().clamp(min=0)
-    high = (indices.max(dim=0).values.ceil().long() + 1).clamp(min=0)
+    low, high = touched_part(labels.shape[1:], indices)
+    if (high <= low).any():
+        return share.reshape(1, *bent.shape[:3])
     (x0, y0, z0), (x1, y1, z1) = low.tolist(), high.tolist()
     structure = labels.as_tensor()[:, x0:x1, y0:y1, z0:z1] == label
-    box = occupied_box(structure[0])
-    if box is not None:
+    if bool(structure.any()):
+        first, end = (torch.tensor(corner) for corner in generate_spatial_bounding_box(structure))
         indices -= low
         places = torch.tensor(list(itertools.product((-0.25, 0.25), repeat=3))) @ matrix[:3, :3].T
         margin = 1 + places.abs().amax(dim=0)  # of the interpolation and of the places
-        near = ((indices > box[0] - margin) & (indices < box[1] + margin)).all(dim=1).nonzero()[:, 0]
+        near = ((indices > first - margin) & (indices < end - 1 + margin)).all(dim=1).nonzero()[:, 0]
         if len(near):
             spots = indices[near][:, None, None] + places
             share[:, near] = sample_indices(structure, spots, 0.0).squeeze(2).mean(dim=-1)
     return share.reshape(1, *bent.shape[:3])
-
-
-def occupied_box(mask: Tensor) -> tuple[Tensor, Tensor] | None:
-    """First and last index (3,) along each axis of a mask (X, Y, Z); None where it is empty."""
-    rows = [mask.any(dim=2).any(dim=1), mask.any(dim=2).any(dim=0), mask.any(dim=1).any(dim=0)]
-    if not bool(rows[0].any()):
-        return None
-    ends = torch.stack([row.nonzero()[[0, -1], 0] for row in rows], dim=1)
-    return ends[0], ends[1]
 
 
 class VertebraCrop(SpineSample):

@@ -33,7 +33,6 @@ FILES = [
 ]
 CARD = ("intended use", "data", "training", "time", "memory", "results", "limit", "references")
 MAX_WEIGHTS_MB = 25
-OUTSIDE_LABEL = {"xray_ct_registration", "xray_to_ct_clustering"}  # two images in: no task of MONAI Label
 COMBINATIONS = {**CONFIGS, "inference_trt": ("inference.json", "inference_trt.json")}
 
 
@@ -100,8 +99,6 @@ def test_weights_are_plain_and_small(bundle: Bundle) -> None:
 
 def test_weights_of_the_network_come_first(bundle: Bundle) -> None:
     """Unless it is told which, MONAI Label loads the first file of ``models`` by name into the network."""
-    if bundle.path.name in OUTSIDE_LABEL:
-        return
     assert min(path.name for path in (bundle.path / "models").glob("*.pt")) == "model.pt"
 
 

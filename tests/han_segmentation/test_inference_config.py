@@ -75,3 +75,14 @@ def test_one_image_as_a_server_hands_it_over(parser: ConfigParser, tmp_path: Pat
     found = labels.as_tensor()[0].numpy() == NUMBERS["Bone_Mandible"]
     truth = sitk.GetArrayFromImage(sitk.DICOMOrient(to_sitk(phantom.labels, phantom.affine), "PIR")).T > 0
     assert found[truth].all() and not found.all()
+
+
+@pytest.mark.parametrize("config", [["inference.json"], ["train.json", "evaluate.json"]])
+def test_options_of_the_looks(parser: ConfigParser, config: list[str]) -> None:
+    """The bias counts in both looks, the mirror image in the first one alone."""
+    parser.read_config([str(BUNDLE / "configs" / name) for name in config])
+    parser["bundle_root"], parser["background_bias"] = str(BUNDLE), 1.5
+    first = parser.get_parsed_content("inferer" if config == ["inference.json"] else "validate#inferer")
+    second = parser.get_parsed_content("fine_inferer")
+    assert (first.background_bias, second.background_bias) == (1.5, 1.5)
+    assert (first.mirror, second.mirror) == (True, False)

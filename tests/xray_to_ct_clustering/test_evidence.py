@@ -114,7 +114,7 @@ def shipped() -> LoadXrayPaird:
     """Intake with the statistics and the geometry of the shipped weights."""
     fields = json.loads((BUNDLE / "configs" / "inference.json").read_text())["geometry"]
     geometry = BiplanarGeometry(**{name: value for name, value in fields.items() if name != "_target_"})
-    return LoadXrayPaird("image", geometry, Appearance.load(BUNDLE / "models" / "appearance.pt"))
+    return LoadXrayPaird("image", geometry, Appearance.load(BUNDLE / "models" / "xray_appearance.pt"))
 
 
 def test_a_real_frontal_x_ray_twice_is_refused(real, shipped):

@@ -32,7 +32,7 @@ def demo(output_dir: Path) -> dict[str, str | float]:
     options = {
         "dataset_dir": data,
         "ct": example_ct(),
-        "ckpt_path": BUNDLE / "models" / "example_chest.pt",
+        "ckpt_path": BUNDLE / "models" / "patient_example_chest.pt",
         "output_dir": results,
     }
     start = time.perf_counter()

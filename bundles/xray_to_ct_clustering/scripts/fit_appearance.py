@@ -1,4 +1,4 @@
-"""Makes ``models/appearance.pt``, by which inference tells pictures that are unlike the training data.
+"""Makes ``models/xray_appearance.pt``, by which inference tells pictures that are unlike the training data.
 
 ``python -m scripts.fit_appearance --dataset_dir CTS --kept_out "['LUNG1-001']"`` renders X-rays of deformed patients as
 training does. The limits are those that 99 of 100 further X-rays stay below, with a margin.
@@ -55,7 +55,7 @@ def main(
     seed: int = 0,
     cache_dir: str | None = None,
     config_file: str = str(BUNDLE / "configs" / "train.json"),
-    output: str = str(BUNDLE / "models" / "appearance.pt"),
+    output: str = str(BUNDLE / "models" / "xray_appearance.pt"),
 ) -> None:
     """Fit to three quarters of ``count`` pairs, take the limits from the others, write the model.
 
