@@ -140,7 +140,7 @@ class RandCTAppearanced(Randomizable, MapTransform):
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            result[key] = self.change(result[key])
+            result[key] = self.change(result[key].as_subclass(Tensor))  # MONAI's transforms before it add metadata
         return result
 
 

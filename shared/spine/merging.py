@@ -1,8 +1,8 @@
 """Joining the overlapping crops of single vertebrae into one label map on the grid of the CT, by probability.
 
-Payer et al., VISAPP 2020: each vertebra's probability is resampled to the input grid, its largest component stays, and
-a voxel goes to the vertebra of the highest probability above one half. Work is done inside the box of each crop alone,
-in slabs along its longest axis, so that the memory does not depend on the size of the CT.
+Payer et al., VISAPP 2020: each vertebra's probability is resampled to the input grid, its largest component stays,
+with its holes filled, and a voxel goes to the vertebra of the highest probability above one half. Work is done inside
+the box of each crop alone, in slabs along its longest axis, so that the memory does not depend on the size of the CT.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class LabelMerger:
         if box is None:
             return 0
         sampled = sample_box(probability.float(), np.linalg.inv(to_volume), box).cpu().numpy()
-        own = largest_component(sampled >= FLOOR)
-        level = np.where(own, np.ceil(sampled * 255), 0).astype(np.uint8)
+        own = ndimage.binary_fill_holes(largest_component(sampled >= FLOOR))
+        level = np.where(own, np.ceil(sampled * 255).clip(min=1), 0).astype(np.uint8)
         won = level > self.best[box]
         self.best[box][won] = level[won]
         self.labels[box][won] = label

@@ -56,6 +56,16 @@ def test_patients_and_phantoms_have_equal_shares() -> None:
     assert sorted(pick(item)["case"][0] for item in items) == ["h"] * 5 + ["p"] * 5
 
 
+@pytest.mark.parametrize(("share", "patients"), [(0.0, 0), (0.25, 5), (0.6, 12), (1.0, 20)])
+def test_share_of_patients(share: float, patients: int) -> None:
+    kinds = [
+        "openkbp" in item["cases"][0] for item in mixed_epoch([{"case": "p", "openkbp": ""}, {"case": "h"}], 20, share)
+    ]
+    assert sum(kinds) == patients
+    runs = "".join("p" if kind else "h" for kind in kinds).split("p" if share < 0.5 else "h")
+    assert share in (0.0, 1.0) or max(len(run) for run in runs) <= 3  # evenly in turn
+
+
 def test_every_case_is_seen_however_short_the_epochs() -> None:
     cases = [{"case": f"p{i}", "openkbp": ""} for i in range(7)] + [{"case": f"h{i}"} for i in range(5)]
     pick, seen = PickCase(), set()

@@ -59,6 +59,16 @@ def test_floor_and_largest_component() -> None:
     assert (labels[45:] == 0).all() and (labels[:, :, 36:] == 0).all()
 
 
+def test_holes_are_filled_and_canals_are_not() -> None:
+    probability = ball((40, 40, 40), (20, 20, 20), 10.0, 1.0)
+    probability[18:21, 18:21, 14:17] = 0.0  # enclosed
+    probability[24:26, 24:26, :] = 0.0  # leads out at both ends
+    merger = LabelMerger((40, 40, 40), np.eye(4))
+    merger.add(3, probability, np.eye(4))
+    labels = merger.finish()
+    assert (labels[18:21, 18:21, 14:17] == 3).all() and (labels[24:26, 24:26] == 0).all()
+
+
 def test_crops_outside_of_the_image_and_empty_ones_do_nothing() -> None:
     merger = LabelMerger((30, 30, 30), np.eye(4))
     assert merger.add(1, torch.ones(10, 10, 10), grid(1.0, (100, 0, 0))) == 0

@@ -69,13 +69,25 @@ def turned(scan: Scan, codes: str) -> Scan:
 
 
 def resampled(scan: Scan, spacing_mm: float) -> Scan:
-    """On isotropic voxels: smoothed where they are larger, labels from the nearest."""
+    """On isotropic voxels: smoothed where they are larger; a voxel has the label that fills the largest part of it.
+
+    The nearest label in place of that keeps no more of the truth of the chest CT at 3 mm than a Dice of 0.90.
+    """
     affine, size = bounding_grid(scan.affine, scan.image.shape, spacing_mm)
+    image = on_grid(scan.image, scan.affine, affine, size, -1024.0)
+    labels, largest = np.zeros(image.shape, np.uint8), np.zeros(image.shape, np.float32)
+    for label in np.unique(scan.labels):
+        share = on_grid(scan.labels == label, scan.affine, affine, size, float(label == 0))
+        labels[share > largest] = label
+        largest = np.maximum(share, largest)
+    return Scan(np.round(image).astype(np.int16), labels, affine)
+
+
+def on_grid(array: np.ndarray, source: np.ndarray, affine: np.ndarray, size: Sequence[int], fill: float) -> np.ndarray:
+    """An array on another grid, float32, smoothed where its voxels are larger."""
     target = sitk.Image([int(n) for n in size], sitk.sitkUInt8)
     place_image(target, LPS_TO_RAS @ affine)
-    image = sitk.GetArrayFromImage(resample(to_sitk(scan.image.astype(np.float32), scan.affine), target, -1024.0)).T
-    labels = sitk.GetArrayFromImage(resample(to_sitk(scan.labels, scan.affine), target, 0, labels=True)).T
-    return Scan(np.round(image).astype(np.int16), np.ascontiguousarray(labels), affine)
+    return sitk.GetArrayFromImage(resample(to_sitk(array.astype(np.float32), source), target, fill)).T
 
 
 def cropped(scan: Scan, seed: int) -> Scan:
@@ -116,20 +128,8 @@ def whole_labels(scan: Scan) -> list[int]:
     return [label for label, depth in zip(labels, view.end_depth_mm(world), strict=True) if depth > WHOLE_MM]
 
 
-def mask_on(labels: np.ndarray, label: int, affine: np.ndarray, scan: Scan) -> np.ndarray:
-    """Mask of one label on the grid of a scan: its linear interpolation above one half."""
-    target = sitk.Image([int(n) for n in scan.image.shape], sitk.sitkUInt8)
-    place_image(target, LPS_TO_RAS @ scan.affine)
-    soft = resample(to_sitk((labels == label).astype(np.float32), affine), target, 0.0)
-    return sitk.GetArrayFromImage(soft).T >= 0.5
-
-
 def run_forms(scans: dict[str, Scan], folder: Path) -> dict[str, Outcome]:
-    """All forms in one run of the pipeline, each compared with the truth.
-
-    Those of other voxels are compared on the grid of the first form: the truth exists there, and a Dice depends on the
-    size of the voxels.
-    """
+    """All forms in one run of the pipeline, each compared with the truth on its own grid."""
     cases, output = folder / "cases", folder / "out"
     cases.mkdir()
     names = {name: f"form{index:02d}" for index, name in enumerate(scans)}
@@ -143,21 +143,15 @@ def run_forms(scans: dict[str, Scan], folder: Path) -> dict[str, Outcome]:
         found = nib.nifti1.Nifti1Image.from_filename(output / f"{names[name]}_segmentation.nii.gz")
         assert np.allclose(found.affine, scan.affine, atol=1e-3)
         labels = np.asarray(found.dataobj)
-        outcomes[name] = Outcome(
-            frozenset(mark["index"] for mark in result["landmarks"]), dice_of(labels, scan, next(iter(scans.values())))
-        )
+        outcomes[name] = Outcome(frozenset(mark["index"] for mark in result["landmarks"]), dice_of(labels, scan))
     return outcomes
 
 
-def dice_of(found: np.ndarray, scan: Scan, first: Scan) -> dict[int, float]:
-    """Dice of every vertebra whole in a scan, on the grid of the first one where its voxels have another size."""
-    sizes = [np.sort(np.linalg.norm(s.affine[:3, :3], axis=0)) for s in (scan, first)]
-    same = np.allclose(*sizes)
-    reference = scan if same else first
+def dice_of(found: np.ndarray, scan: Scan) -> dict[int, float]:
+    """Dice of every vertebra that is whole in a scan, of labels on its grid."""
     dice = {}
     for label in whole_labels(scan):
-        own = found == label if same else mask_on(found, label, scan.affine, first)
-        truth = reference.labels == label
+        own, truth = found == label, scan.labels == label
         dice[label] = float(2 * (own & truth).sum() / max(1, own.sum() + truth.sum()))
     return dice
 

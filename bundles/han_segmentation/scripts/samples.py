@@ -171,23 +171,25 @@ class HanSample(Randomizable, Transform):
         return {"case": data["case"], "image": image, "labels": labels, "valid": valid}
 
 
-def mixed_epoch(cases: Sequence[Mapping[str, Any]], samples: int) -> list[dict[str, Any]]:
-    """The samples of an epoch, in which patients and phantoms have equal shares where there are both.
+def mixed_epoch(cases: Sequence[Mapping[str, Any]], samples: int, patient_share: float = 0.5) -> list[dict[str, Any]]:
+    """The samples of an epoch, of patients and of phantoms evenly in turn where there are both.
 
     Which case a sample is taken from is decided anew in every epoch (:class:`PickCase`).
 
     Args:
         cases: of :func:`~.dataset.han_datalist`; OpenKBP's patients count as one kind, cases of all organs as another.
         samples: length of the list.
+        patient_share: of the first kind, 0 to 1.
 
     Returns:
         "cases": all cases of the sample's kind.
     """
-    kinds: dict[bool, list[Mapping[str, Any]]] = {}
-    for case in cases:
-        kinds.setdefault("openkbp" in case, []).append(case)
-    groups = list(kinds.values())
-    return [{"cases": groups[index % len(groups)]} for index in range(samples)]
+    partial = [case for case in cases if "openkbp" in case]
+    whole = [case for case in cases if "openkbp" not in case]
+    if not partial or not whole:
+        return [{"cases": partial or whole}] * samples
+    turns = np.diff(np.ceil(np.arange(samples + 1) * patient_share - 1e-9)) > 0
+    return [{"cases": partial if turn else whole} for turn in turns]
 
 
 class PickCase(Randomizable, Transform):
