@@ -12,7 +12,13 @@ import torch
 from monai.data import MetaTensor
 
 from bundles.han_segmentation.scripts.han_reader import validity_mask
-from bundles.han_segmentation.scripts.laterality import RandMirrord, left_right_axis, side_warnings
+from bundles.han_segmentation.scripts.laterality import (
+    PutSidesRightd,
+    RandMirrord,
+    left_right_axis,
+    side_warnings,
+    sides_put_right,
+)
 from shared.han_organs import NUMBERS, PAIRS, mirrored_numbers
 from shared.itk_images import to_sitk
 from tests.han_segmentation.heads import head
@@ -49,6 +55,36 @@ def test_one_pair_and_a_single_organ_on_the_wrong_side():
     labels[labels == 99] = right
     (line,) = side_warnings(labels, affine)
     assert "Parotid_L" in line and "exchanged" in line
+
+
+@pytest.mark.parametrize("codes", ["LPS", "PIR"])
+def test_organs_on_the_wrong_side_are_renamed(codes):
+    truth, affine = in_orientation(codes)
+    wrong = truth.copy()
+    left, right = NUMBERS["A_Carotid_L"], NUMBERS["A_Carotid_R"]
+    wrong[truth == left], wrong[truth == right] = right, left
+    gland = NUMBERS["Glnd_Lacrimal_L"]
+    wrong[truth == gland] = 0
+    wrong[truth == NUMBERS["Glnd_Lacrimal_R"]] = gland
+    item = {"pred": MetaTensor(torch.from_numpy(wrong[None]), affine=torch.from_numpy(affine))}
+    result = PutSidesRightd("pred")(item)
+    labels = result["pred"].numpy()[0]
+    np.testing.assert_array_equal(labels, np.where(truth == gland, 0, truth))
+    assert side_warnings(labels, affine) == []
+    assert [note.split(" lay ")[0] for note in result["side_notes"]] == [
+        "A_Carotid_L and A_Carotid_R",
+        "Glnd_Lacrimal_L",
+    ]
+    assert side_warnings(item["pred"].numpy()[0], affine) != [], "the input stays as it was"
+
+
+def test_a_mirrored_image_is_not_put_right():
+    truth, affine = in_orientation("RAS")
+    flipped = np.flip(truth, left_right_axis(affine))
+    labels, notes = sides_put_right(flipped, affine)
+    assert notes == [] and np.array_equal(labels, flipped) and len(side_warnings(labels, affine)) == len(PAIRS)
+    labels, notes = sides_put_right(truth, affine)
+    assert notes == [] and np.array_equal(labels, truth)
 
 
 @pytest.mark.parametrize("codes", ["LPS", "PIR"])

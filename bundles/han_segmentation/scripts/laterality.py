@@ -1,4 +1,4 @@
-"""Left and right: mirroring that exchanges the labels, and the check that left organs lie left."""
+"""Left and right: mirroring that exchanges the labels, the check that left organs lie left, and its correction."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import ensure_tuple
 
 from .shared.han_organs import NAMES, ORGANS, PAIRS, mirrored_numbers
+from .shared.spine.grids import volume_affine
 
 LEFT_SIGN = -1.0  # of x in RAS
 MARGIN_MM = 2.0
@@ -36,8 +37,8 @@ def label_centres(labels: np.ndarray, affine: np.ndarray) -> dict[int, np.ndarra
     }
 
 
-def side_warnings(labels: np.ndarray, affine: np.ndarray) -> list[str]:
-    """What is wrong with the sides of a label map.
+def wrong_sides(labels: np.ndarray, affine: np.ndarray) -> list[tuple[int, ...]]:
+    """Organs of a label map that do not lie on their side.
 
     The right organ of each pair has to lie further right than the left one. Where one of them is missing, the other is
     compared with the mean place of the organs of the midline.
@@ -47,20 +48,79 @@ def side_warnings(labels: np.ndarray, affine: np.ndarray) -> list[str]:
         affine: (4, 4), voxel index to RAS mm.
 
     Returns:
-        one sentence per error.
+        an entry per error: the numbers (left, right) of a pair that is exchanged, or that of a single organ.
     """
     centres = label_centres(labels, affine)
     middle = [centres[organ.number][0] for organ in ORGANS if organ.side is None and organ.number in centres]
-    found = []
+    found: list[tuple[int, ...]] = []
     for left, right in PAIRS:
         if left in centres and right in centres:
             if (centres[left][0] - centres[right][0]) * LEFT_SIGN <= 0:
-                found.append(f"{NAMES[left]} lies to the right of {NAMES[right]}: left and right are exchanged")
+                found.append((left, right))
             continue
         for number, sign in ((left, LEFT_SIGN), (right, -LEFT_SIGN)):
             if number in centres and middle and (centres[number][0] - np.median(middle)) * sign < -MARGIN_MM:
-                found.append(f"{NAMES[number]} lies on the other side of the midline")
+                found.append((number,))
     return found
+
+
+def side_warnings(labels: np.ndarray, affine: np.ndarray) -> list[str]:
+    """A sentence per error of :func:`wrong_sides`, arguments as there."""
+    return [
+        f"{NAMES[organs[0]]} lies on the other side of the midline"
+        if len(organs) == 1
+        else f"{NAMES[organs[0]]} lies to the right of {NAMES[organs[1]]}: left and right are exchanged"
+        for organs in wrong_sides(labels, affine)
+    ]
+
+
+def sides_put_right(labels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Label map in which organs on the wrong side have the name of their counterpart, and a sentence about each.
+
+    Where half of the pairs or more are wrong, the image itself may be mirrored: nothing is changed then.
+
+    Args:
+        labels: (X, Y, Z) uint8, numbers of `han_organs`.
+        affine: (4, 4), voxel index to RAS mm.
+    """
+    wrong = wrong_sides(labels, affine)
+    present = set(np.unique(labels).tolist())
+    if not wrong or 2 * len(wrong) >= sum(bool(present & set(pair)) for pair in PAIRS):
+        return labels, []
+    counterpart, table = mirrored_numbers(), np.arange(len(ORGANS) + 1, dtype=np.uint8)
+    for number in (number for organs in wrong for number in organs):
+        table[number] = counterpart[number]
+    notes = [
+        f"{' and '.join(NAMES[number] for number in organs)} lay on the wrong side: given the name of the other side"
+        for organs in wrong
+    ]
+    return table[labels], notes
+
+
+class PutSidesRightd(MapTransform):
+    """Organs that the network drew on the wrong side get the name of their counterpart.
+
+    It happens to organs that were learned from phantoms alone. What was changed is kept for the report.
+
+    Args:
+        keys: label map (1, X, Y, Z) uint8 with its affine.
+        notes_key: where the sentences of :func:`sides_put_right` go.
+    """
+
+    def __init__(self, keys: KeysCollection, notes_key: str = "side_notes") -> None:
+        super().__init__(keys)
+        self.notes_key = notes_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        output = dict(data)
+        notes = []
+        for key in self.key_iterator(output):
+            given: MetaTensor = output[key]
+            labels, changed = sides_put_right(given.as_tensor()[0].cpu().numpy(), volume_affine(given))
+            output[key] = MetaTensor(torch.from_numpy(labels)[None], meta=dict(given.meta))
+            notes += changed
+        output[self.notes_key] = notes
+        return output
 
 
 class RandMirrord(RandomizableTransform, MapTransform):

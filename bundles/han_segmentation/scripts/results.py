@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,9 @@ def case_warnings(labels: np.ndarray, affine: np.ndarray) -> list[str]:
     return found
 
 
-def case_document(case: str, labels: np.ndarray, affine: np.ndarray, mr: Mapping[str, Any]) -> dict[str, Any]:
+def case_document(
+    case: str, labels: np.ndarray, affine: np.ndarray, mr: Mapping[str, Any], notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """What ``<case>_segmentation.json`` holds.
 
     Args:
@@ -64,11 +66,12 @@ def case_document(case: str, labels: np.ndarray, affine: np.ndarray, mr: Mapping
         labels: (X, Y, Z) uint8.
         affine: (4, 4) to RAS mm.
         mr: "used" and, where there was one, the quality figures or the "reason" for which it was left out; "warnings".
+        notes: further warnings.
 
     Returns:
         "case", "labels" (number as text to name, of every organ), "volumes_ml" (of those found), "mr", "warnings".
     """
-    warnings = [*mr.get("warnings", []), *case_warnings(labels, affine)]
+    warnings = [*mr.get("warnings", []), *notes, *case_warnings(labels, affine)]
     return {
         "case": case,
         "labels": {str(number): name for number, name in NAMES.items()},
@@ -91,6 +94,7 @@ class HanResultsd(MapTransform):
         keys: label map (1, X, Y, Z) on the grid of the CT, a MetaTensor.
         ct_key: the CT (1, X, Y, Z) in HU.
         mr_key: what became of the MR, JSON text.
+        notes_key: sentences about organs that were renamed, where there are any.
         output_dir: where ``<case>_segmentation.json``, ``<case>_preview.png`` and, where the CT was a DICOM series,
             ``<case>_rtstruct.dcm`` go; nothing is written where None, or for an item without a name, as a server has.
     """
@@ -100,10 +104,11 @@ class HanResultsd(MapTransform):
         keys: KeysCollection = "pred",
         ct_key: str = "original",
         mr_key: str = "mr_report",
+        notes_key: str = "side_notes",
         output_dir: str | os.PathLike | None = None,
     ) -> None:
         super().__init__(keys)
-        self.ct_key, self.mr_key = ct_key, mr_key
+        self.ct_key, self.mr_key, self.notes_key = ct_key, mr_key, notes_key
         self.output_dir = None if output_dir is None else Path(str(output_dir))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -114,7 +119,7 @@ class HanResultsd(MapTransform):
             array = labels.as_tensor()[0].cpu().numpy()
             mr = json.loads(output.get(self.mr_key) or '{"used": false}')
             case, source = str(output.get("case", "case")), str(ct.meta.get("filename_or_obj", ""))
-            document = case_document(case, array, volume_affine(labels), mr)
+            document = case_document(case, array, volume_affine(labels), mr, output.get(self.notes_key, []))
             if self.output_dir is not None and "case" in output:
                 write_json(self.output_dir / f"{case}_{POSTFIX}.json", document)
                 with atomic_path(self.output_dir / f"{case}_preview.png") as temporary:
