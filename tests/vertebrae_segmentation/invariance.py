@@ -128,8 +128,17 @@ def whole_labels(scan: Scan) -> list[int]:
     return [label for label, depth in zip(labels, view.end_depth_mm(world), strict=True) if depth > WHOLE_MM]
 
 
+def mask_on(labels: np.ndarray, label: int, affine: np.ndarray, scan: Scan) -> np.ndarray:
+    """Mask of one label on the grid of a scan: where it fills at least half of a voxel."""
+    return on_grid(labels == label, affine, scan.affine, scan.image.shape, 0.0) >= 0.5
+
+
 def run_forms(scans: dict[str, Scan], folder: Path) -> dict[str, Outcome]:
-    """All forms in one run of the pipeline, each compared with the truth on its own grid."""
+    """All forms in one run of the pipeline, each compared with the truth.
+
+    Those of smaller voxels are compared on the grid of the first form, where the truth was drawn; all others on their
+    own grid, which is all that their result can show.
+    """
     cases, output = folder / "cases", folder / "out"
     cases.mkdir()
     names = {name: f"form{index:02d}" for index, name in enumerate(scans)}
@@ -143,15 +152,19 @@ def run_forms(scans: dict[str, Scan], folder: Path) -> dict[str, Outcome]:
         found = nib.nifti1.Nifti1Image.from_filename(output / f"{names[name]}_segmentation.nii.gz")
         assert np.allclose(found.affine, scan.affine, atol=1e-3)
         labels = np.asarray(found.dataobj)
-        outcomes[name] = Outcome(frozenset(mark["index"] for mark in result["landmarks"]), dice_of(labels, scan))
+        names_found = frozenset(mark["index"] for mark in result["landmarks"])
+        outcomes[name] = Outcome(names_found, dice_of(labels, scan, next(iter(scans.values()))))
     return outcomes
 
 
-def dice_of(found: np.ndarray, scan: Scan) -> dict[int, float]:
-    """Dice of every vertebra that is whole in a scan, of labels on its grid."""
+def dice_of(found: np.ndarray, scan: Scan, first: Scan) -> dict[int, float]:
+    """Dice of every vertebra whole in a scan, of labels on its grid; on the first one's if its voxels are smaller."""
+    voxel_mm3, first_mm3 = (abs(float(np.linalg.det(s.affine[:3, :3]))) for s in (scan, first))
+    finer = voxel_mm3 < 0.99 * first_mm3
     dice = {}
     for label in whole_labels(scan):
-        own, truth = found == label, scan.labels == label
+        own = mask_on(found, label, scan.affine, first) if finer else found == label
+        truth = (first if finer else scan).labels == label
         dice[label] = float(2 * (own & truth).sum() / max(1, own.sum() + truth.sum()))
     return dice
 
