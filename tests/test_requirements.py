@@ -22,7 +22,7 @@ def normalized(name: str) -> str:
 
 
 def required(*files: str) -> set[str]:
-    lines = [line for file in files for line in (ROOT / file).read_text().splitlines()]
+    lines = [line for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
     return {normalized(m[1]) for line in lines if (m := re.match(r"([\w.-]+)==", line))}
 
 
@@ -30,7 +30,7 @@ def imported(files: list[Path]) -> dict[str, str]:
     """Top-level packages that are neither ours nor Python's, each with one place that imports it."""
     found: dict[str, str] = {}
     for file in files:
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -58,5 +58,5 @@ def test_every_import_is_required(files: list[Path], requirements: list[str]) ->
 
 def test_every_requirement_is_pinned() -> None:
     for file in ("requirements.txt", "ci/requirements.txt"):
-        lines = [line.split("#")[0].strip() for line in (ROOT / file).read_text().splitlines()]
+        lines = [line.split("#")[0].strip() for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
         assert [line for line in lines if line and not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
