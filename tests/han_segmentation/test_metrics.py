@@ -73,7 +73,8 @@ def test_report(tmp_path: Path) -> None:
     known[NUMBERS["Lips"]] = False
     right, exchanged = measure_case(item(truth, known)), measure_case(item(mirrored_numbers()[truth]))
     assert right["dice_mean"] == 1 and right["sides_exchanged"] == 0 and "Lips" not in right["organs"]
-    assert exchanged["sides_exchanged"] == 8
+    assert exchanged["sides_exchanged"] == 8 and exchanged["sides_renamed"] == 0
+    assert measure_case(item(truth) | {"side_notes": ["A_Carotid_L lay on the wrong side"]})["sides_renamed"] == 1
     write_report([right, {**exchanged, "case": "other"}], str(tmp_path))
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "metrics.csv", "organs.csv", "organs.png"}
     document = json.loads((tmp_path / "metrics.json").read_text())

@@ -38,7 +38,5 @@ def test_labels_are_the_same(outcomes: dict[str, Outcome], form: str) -> None:
 def test_masks_are_the_same(outcomes: dict[str, Outcome], form: str) -> None:
     first, other = outcomes["as it is"], outcomes[form]
     shared = [label for label in other.dice if label in first.dice]
-    assert other.mean(shared) == pytest.approx(first.mean(shared), abs=COARSER_LIMITS.get(form, DICE_LIMIT)), (
-        first.dice,
-        other.dice,
-    )
+    limit = COARSER_LIMITS.get(form, DICE_LIMIT)
+    assert other.mean(shared) == pytest.approx(first.mean(shared), abs=limit), (first.dice, other.dice)

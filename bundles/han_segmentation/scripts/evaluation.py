@@ -86,11 +86,13 @@ def measure_case(item: Mapping[str, Any]) -> dict[str, Any]:
     """Row of one case.
 
     Args:
-        item: "case", "pred" and "labels" (1, X, Y, Z) on the grid of the CT, "valid" (31,).
+        item: "case", "pred" and "labels" (1, X, Y, Z) on the grid of the CT, "valid" (31,), "side_notes" of
+            :class:`~.laterality.PutSidesRightd`.
 
     Returns:
-        "case", "dice_mean" over the contoured organs, "sides_exchanged" (pairs of organs), "organs": name to the
-        figures of :class:`~.metrics.OrganFigures` and "slice_wise", which is no measure of quality.
+        "case", "dice_mean" over the contoured organs, "sides_exchanged" (pairs of organs), "sides_renamed" (organs
+        or pairs that the network drew on the wrong side), "organs": name to the figures of
+        :class:`~.metrics.OrganFigures` and "slice_wise", which is no measure of quality.
     """
     found, truth = (torch.as_tensor(item[key]).as_subclass(Tensor).cpu().numpy()[0] for key in ("pred", "labels"))
     affine = volume_affine(item["labels"])
@@ -107,6 +109,7 @@ def measure_case(item: Mapping[str, Any]) -> dict[str, Any]:
         "case": str(item["case"]),
         "dice_mean": mean([row["dice"] for row in figures.values()]),
         "sides_exchanged": sum("exchanged" in line for line in side_warnings(found, affine)),
+        "sides_renamed": len(item.get("side_notes", [])),
         "organs": figures,
     }
 
@@ -145,6 +148,7 @@ def summarize(rows: Sequence[Mapping[str, Any]], table: Sequence[Mapping[str, An
         "hd95_mm_mean": mean([line["hd95_mm"] for line in table]),
         "missed": sum(line["missed"] for line in table),
         "cases_with_exchanged_sides": sum(row["sides_exchanged"] > 0 for row in rows),
+        "cases_with_renamed_sides": sum(row["sides_renamed"] > 0 for row in rows),
         "slice_wise_mean_not_a_measure_of_quality": mean([line["slice_wise"] for line in table]),
     }
 

@@ -37,20 +37,18 @@ def label_centres(labels: np.ndarray, affine: np.ndarray) -> dict[int, np.ndarra
     }
 
 
-def wrong_sides(labels: np.ndarray, affine: np.ndarray) -> list[tuple[int, ...]]:
-    """Organs of a label map that do not lie on their side.
+def wrong_sides(centres: Mapping[int, np.ndarray]) -> list[tuple[int, ...]]:
+    """Organs that do not lie on their side.
 
     The right organ of each pair has to lie further right than the left one. Where one of them is missing, the other is
-    compared with the mean place of the organs of the midline.
+    compared with the median place of the organs of the midline.
 
     Args:
-        labels: (X, Y, Z), numbers of `han_organs`.
-        affine: (4, 4), voxel index to RAS mm.
+        centres: of :func:`label_centres`, RAS mm.
 
     Returns:
         an entry per error: the numbers (left, right) of a pair that is exchanged, or that of a single organ.
     """
-    centres = label_centres(labels, affine)
     middle = [centres[organ.number][0] for organ in ORGANS if organ.side is None and organ.number in centres]
     found: list[tuple[int, ...]] = []
     for left, right in PAIRS:
@@ -65,12 +63,12 @@ def wrong_sides(labels: np.ndarray, affine: np.ndarray) -> list[tuple[int, ...]]
 
 
 def side_warnings(labels: np.ndarray, affine: np.ndarray) -> list[str]:
-    """A sentence per error of :func:`wrong_sides`, arguments as there."""
+    """A sentence per error of :func:`wrong_sides` in a label map (X, Y, Z) with its affine (4, 4) to RAS mm."""
     return [
         f"{NAMES[organs[0]]} lies on the other side of the midline"
         if len(organs) == 1
         else f"{NAMES[organs[0]]} lies to the right of {NAMES[organs[1]]}: left and right are exchanged"
-        for organs in wrong_sides(labels, affine)
+        for organs in wrong_sides(label_centres(labels, affine))
     ]
 
 
@@ -83,13 +81,13 @@ def sides_put_right(labels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray,
         labels: (X, Y, Z) uint8, numbers of `han_organs`.
         affine: (4, 4), voxel index to RAS mm.
     """
-    wrong = wrong_sides(labels, affine)
-    present = set(np.unique(labels).tolist())
-    if not wrong or 2 * len(wrong) >= sum(bool(present & set(pair)) for pair in PAIRS):
+    centres = label_centres(labels, affine)
+    wrong = wrong_sides(centres)
+    if not wrong or 2 * len(wrong) >= sum(left in centres or right in centres for left, right in PAIRS):
         return labels, []
-    counterpart, table = mirrored_numbers(), np.arange(len(ORGANS) + 1, dtype=np.uint8)
-    for number in (number for organs in wrong for number in organs):
-        table[number] = counterpart[number]
+    changed = [number for organs in wrong for number in organs]
+    table = np.arange(len(ORGANS) + 1, dtype=np.uint8)
+    table[changed] = mirrored_numbers()[changed]
     notes = [
         f"{' and '.join(NAMES[number] for number in organs)} lay on the wrong side: given the name of the other side"
         for organs in wrong
