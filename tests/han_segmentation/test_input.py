@@ -20,6 +20,7 @@ from bundles.han_segmentation.scripts.han_input import (
     working_grid,
 )
 from bundles.han_segmentation.scripts.mr_registration import Alignment
+from shared.han_organs import NUMBERS
 from shared.itk_images import to_sitk
 from tests.han_segmentation.heads import head
 
@@ -76,6 +77,20 @@ def test_the_body_is_cropped_to_without_the_couch() -> None:
     assert ((high - low)[:2] < size[:2]).any(), "air and couch are left out"
     empty = MetaTensor(torch.full_like(ct.as_tensor(), AIR_HU), affine=ct.affine)
     assert np.allclose(np.subtract(*body_bounds(empty)[::-1]), size, atol=1e-3)
+
+
+@pytest.mark.parametrize("codes", ["LPS", "PIR"])
+def test_a_narrow_part_beyond_the_cut_body_is_not_cut_off(codes: str) -> None:
+    x, y, z = (int(n) for n in np.argwhere(head().labels == NUMBERS["SpinalCord"]).mean(axis=0))
+    slab = head().ct.copy()
+    slab[..., : z - 4], slab[..., z + 5 :] = AIR_HU, AIR_HU  # as where a CT is blanked outside of the dose
+    tube = slab.copy()
+    tube[x - 1 : x + 2, y - 1 : y + 2, 2:-2] = 40.0
+    ends = [world(head().affine, np.array([x, y, k]))[2] for k in (2, tube.shape[-1] - 3)]
+    low, high = body_bounds(as_volume(sitk.DICOMOrient(to_sitk(tube, head().affine), codes)))
+    assert low[2] < min(ends) and high[2] > max(ends)
+    low, high = body_bounds(as_volume(sitk.DICOMOrient(to_sitk(slab, head().affine), codes)))
+    assert low[2] > min(ends) and high[2] < max(ends), "empty slices are left out"
 
 
 @pytest.mark.parametrize("codes", ["RAS", "PIR"])

@@ -26,7 +26,7 @@ from .shared.prepared_folder import prepared_folder
 from .shared.seeding import mix_seed
 
 Array = np.ndarray
-PREPARATION = 1  # number of the way of preparing; a new one makes what older versions have kept unusable
+PREPARATION = 2  # number of the way of preparing; a new one makes what older versions have kept unusable
 REGISTRATION_MM = 2.0  # voxels of the CT to which an MR is registered
 MR_SCALE = 255.0
 

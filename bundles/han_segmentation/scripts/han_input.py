@@ -37,17 +37,21 @@ def windowed(hu: Tensor) -> Tensor:
 def body_bounds(ct: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest corner (3,) in RAS mm of the patient in a CT, with a margin; of the whole CT where none is.
 
-    The couch is thin and mostly hollow: an opening parts it from the patient, of whom the largest piece counts.
+    The couch is thin and mostly hollow: an opening parts it from the patient, of whom the largest piece counts. Along z
+    every slice counts that holds anything between the sides of that piece: the opening takes away what is narrow there,
+    such as the neck below the cut edge of an anonymised CT, or the spinal cord where a CT is blanked around it.
     """
     low, high = volume_bounds(ct)
     small = to_grid(ct, BODY_GRID_MM)
-    inside = ndimage.binary_opening(small.as_tensor()[0].cpu().numpy() > BODY_HU, iterations=2)
-    parts, count = ndimage.label(inside)
+    dense = small.as_tensor()[0].cpu().numpy() > BODY_HU
+    parts, count = ndimage.label(ndimage.binary_opening(dense, iterations=2))
     if count == 0:
         return low, high
-    body = ndimage.find_objects((parts == np.bincount(parts.ravel())[1:].argmax() + 1).astype(np.uint8))[0]
+    sides = ndimage.find_objects((parts == np.bincount(parts.ravel())[1:].argmax() + 1).astype(np.uint8))[0][:2]
+    slices = np.flatnonzero(dense[sides].any(axis=(0, 1)))
     origin = volume_affine(small)[:3, 3]
-    first, last = (np.array([getattr(side, end) for side in body]) for end in ("start", "stop"))
+    first = np.array([*(side.start for side in sides), slices[0]])
+    last = np.array([*(side.stop for side in sides), slices[-1] + 1])
     return (
         np.maximum(low, origin + (first - 0.5) * BODY_GRID_MM - BODY_MARGIN_MM),
         np.minimum(high, origin + (last - 0.5) * BODY_GRID_MM + BODY_MARGIN_MM),
