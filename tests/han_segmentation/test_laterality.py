@@ -78,6 +78,17 @@ def test_organs_on_the_wrong_side_are_renamed(codes):
     assert side_warnings(item["pred"].numpy()[0], affine) != [], "the input stays as it was"
 
 
+def test_a_pair_at_the_same_height_of_left_right_is_left_alone():
+    """Specks of one voxel each, in line with each other: exchanging their names would put nothing right."""
+    labels, affine = head().labels.copy(), head().affine
+    left, right = NUMBERS["A_Carotid_L"], NUMBERS["A_Carotid_R"]
+    place = np.argwhere(labels == left)[0]
+    labels[np.isin(labels, (left, right))] = 0
+    labels[tuple(place)], labels[tuple(place + np.eye(3, dtype=int)[(left_right_axis(affine) + 1) % 3])] = left, right
+    same, notes = sides_put_right(labels, affine)
+    assert notes == [] and side_warnings(same, affine) == []
+
+
 def test_a_mirrored_image_is_not_put_right():
     truth, affine = in_orientation("RAS")
     flipped = np.flip(truth, left_right_axis(affine))

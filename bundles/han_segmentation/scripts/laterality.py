@@ -53,7 +53,7 @@ def wrong_sides(centres: Mapping[int, np.ndarray]) -> list[tuple[int, ...]]:
     found: list[tuple[int, ...]] = []
     for left, right in PAIRS:
         if left in centres and right in centres:
-            if (centres[left][0] - centres[right][0]) * LEFT_SIGN <= 0:
+            if (centres[left][0] - centres[right][0]) * LEFT_SIGN < 0:
                 found.append((left, right))
             continue
         for number, sign in ((left, LEFT_SIGN), (right, -LEFT_SIGN)):
