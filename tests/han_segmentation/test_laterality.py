@@ -78,7 +78,7 @@ def test_organs_on_the_wrong_side_are_renamed(codes):
     assert side_warnings(item["pred"].numpy()[0], affine) != [], "the input stays as it was"
 
 
-def test_a_pair_at_the_same_height_of_left_right_is_left_alone():
+def test_a_pair_whose_organs_are_level_with_each_other_is_left_alone():
     """Specks of one voxel each, in line with each other: exchanging their names would put nothing right."""
     labels, affine = head().labels.copy(), head().affine
     left, right = NUMBERS["A_Carotid_L"], NUMBERS["A_Carotid_R"]

@@ -23,9 +23,9 @@ class HanInferer(SlidingWindowInferer):
         roi_size: of a window, the size that the network was trained with.
         overlap: share of a window.
         amp: whether to reduce the precision.
-        background_bias: added to the logit of the background. A loss that counts small organs more makes a network
-            draw them too large; this takes the weight back (Menon et al., Long-tail learning via logit adjustment,
-            2021). It is found on training cases.
+        background_bias: added to the logit of the background (Menon et al., Long-tail learning via logit adjustment,
+            2021): positive where a network draws organs too large, as after a loss that counts small ones more,
+            negative where it draws them too small. It is found on training cases.
         mirror: whether to average the logits of the head and of its mirror image, in which the labels of paired
             organs change places. It doubles the time.
 

@@ -40,7 +40,8 @@ def label_centres(labels: np.ndarray, affine: np.ndarray) -> dict[int, np.ndarra
 def wrong_sides(centres: Mapping[int, np.ndarray]) -> list[tuple[int, ...]]:
     """Organs that do not lie on their side.
 
-    The right organ of each pair has to lie further right than the left one. Where one of them is missing, the other is
+    The right organ of each pair must not lie further left than the left one: level with each other, they are no error
+    that other names would put right. Where one of them is missing, the other is
     compared with the median place of the organs of the midline.
 
     Args:
