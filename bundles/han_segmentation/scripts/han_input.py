@@ -38,8 +38,8 @@ def body_bounds(ct: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest corner (3,) in RAS mm of the patient in a CT, with a margin; of the whole CT where none is.
 
     The couch is thin and mostly hollow: an opening parts it from the patient, of whom the largest piece counts. Along z
-    every slice counts that holds anything between the sides of that piece: the opening takes away what is narrow, such as
-    the spinal cord where a CT is blanked around it.
+    every slice counts that holds anything between the sides of that piece: the opening takes away what is narrow, such
+    as the spinal cord where a CT is blanked around it.
     """
     low, high = volume_bounds(ct)
     small = to_grid(ct, BODY_GRID_MM)
