@@ -26,6 +26,7 @@ SETTINGS = {
     "network_def#depth": 1,
     "network_def#num_heads": 2,
     "spacing_mm": 6.0,
+    "ensemble_ckpt_paths": [],
     "device": torch.device("cpu"),
 }
 

@@ -93,11 +93,13 @@ def test_prepared_case(prepared: dict) -> None:
     assert whole["image"].shape[1:] == prepared["hu"].shape and set(whole["image"][-1].unique().tolist()) == {0.0, 1.0}
 
 
-def test_crops_keep_image_and_labels_together(prepared: dict) -> None:
+@pytest.mark.parametrize("bend", [0.0, 1.5])
+def test_crops_keep_image_and_labels_together(prepared: dict, bend: float) -> None:
     """A case whose image shows its labels, so that any crop of it has to as well."""
     shown = {**prepared, "hu": np.where(prepared["labels"] == STEM, 240, -160).astype(np.int16)}
     crop = HanSample(
-        (24, 20, 16), ranges={"warp_prob": 1.0, "noise_hu": 0.0, "shift_hu": 0.0, "gain": 0.0, "blur_prob": 0}
+        (24, 20, 16),
+        ranges={"bend": bend, "warp_prob": 1.0, "noise_hu": 0.0, "shift_hu": 0.0, "gain": 0.0, "blur_prob": 0},
     )
     crop.organs = [STEM]
     for seed in range(4):
@@ -107,6 +109,22 @@ def test_crops_keep_image_and_labels_together(prepared: dict) -> None:
         inside = sample["labels"][0] == STEM
         assert bool(inside.any()) and float(sample["image"][0][inside].mean()) > 0.7 > 0.1
         assert float(sample["image"][0][~inside].mean()) < 0.1
+
+
+@pytest.mark.parametrize(("bend", "least", "most"), [(0.0, 1.0, 1.0), (4.0, 0.85, 0.97)])
+def test_bending_changes_shapes_by_some_voxels(bend: float, least: float, most: float) -> None:
+    """Dice of a ball before and after."""
+    axes = np.arange(-24, 25)
+    labels = STEM * (sum(n**2 for n in np.meshgrid(axes, axes, axes)) <= 15**2).astype(np.uint8)
+    case = {"case": "a", "hu": 100 * labels.astype(np.int16), "mr": np.zeros((0, *labels.shape), np.uint8)}
+    case |= {"labels": labels, "valid": validity_mask((STEM,))}
+    still = dict.fromkeys(("mirror_prob", "rotate", "scale", "noise_hu", "shift_hu", "gain", "blur_prob"), 0.0)
+    sample = HanSample((48, 48, 48), {**still, "bend": bend, "warp_prob": 1.0})
+    sample.centre = lambda labels: np.full(3, 24.0)  # type: ignore[method-assign]
+    for seed in range(3):
+        found = sample.set_random_state(seed)(case)["labels"][0].numpy() > 0
+        before = labels[:48, :48, :48] > 0
+        assert least <= 2 * (found & before).sum() / (found.sum() + before.sum()) <= most
 
 
 def test_mirrored_crops_exchange_labels_and_what_is_known(prepared: dict) -> None:

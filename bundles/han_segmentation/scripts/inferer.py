@@ -10,7 +10,7 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor
 
-from .shared.han_organs import mirrored_numbers
+from .shared.han_organs import NAMES, mirrored_numbers
 from .shared.settings import flag
 
 LEFT_RIGHT = 2  # axis of (B, C, X, Y, Z)
@@ -28,8 +28,10 @@ class HanInferer(SlidingWindowInferer):
             negative where it draws them too small. It is found on training cases.
         mirror: whether to average the logits of the head and of its mirror image, in which the labels of paired
             organs change places. It doubles the time.
+        organs: numbers of the organs that the network draws, in the order of its channels; all thirty where empty. The
+            others get a logit of minus infinity.
 
-    Input (B, C, X, Y, Z) of any size with x along the patient's left-right axis, output (B, K, X, Y, Z) float32.
+    Input (B, C, X, Y, Z) of any size with x along the patient's left-right axis, output (B, 31, X, Y, Z) float32.
     """
 
     def __init__(
@@ -39,11 +41,21 @@ class HanInferer(SlidingWindowInferer):
         amp: bool = True,
         background_bias: float = 0.0,
         mirror: bool = False,
+        organs: Sequence[int] = (),
         **settings: Any,
     ) -> None:
         super().__init__(roi_size, overlap=overlap, mode="gaussian", sigma_scale=0.2, **settings)
         self.amp, self.background_bias = flag("amp", amp), float(background_bias)
         self.mirror = flag("mirror", mirror)
+        self.organs = tuple(int(n) for n in organs)
+
+    def all_organs(self, logits: Tensor) -> Tensor:
+        """Logits (B, 31, *spatial) from those that the network has a channel for."""
+        if not self.organs:
+            return logits
+        result = logits.new_full((logits.shape[0], len(NAMES) + 1, *logits.shape[2:]), -torch.inf)
+        result[:, [0, *self.organs]] = logits
+        return result
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any
@@ -55,9 +67,10 @@ class HanInferer(SlidingWindowInferer):
                 return network(window.contiguous(memory_format=layout), *rest, **more).float()
 
         plain = torch.as_tensor(inputs).as_subclass(Tensor)
-        logits = torch.as_tensor(super().__call__(plain, one, *args, **kwargs)).float()
+        logits = self.all_organs(torch.as_tensor(super().__call__(plain, one, *args, **kwargs)).float())
         if self.mirror:
-            other = torch.as_tensor(super().__call__(plain.flip(LEFT_RIGHT), one, *args, **kwargs)).float()
+            flipped = plain.flip(LEFT_RIGHT)
+            other = self.all_organs(torch.as_tensor(super().__call__(flipped, one, *args, **kwargs)).float())
             exchanged = torch.from_numpy(mirrored_numbers().astype(np.int64)).to(other.device)
             logits = (logits + other.flip(LEFT_RIGHT)[:, exchanged]) / 2
         logits[:, 0] += self.background_bias

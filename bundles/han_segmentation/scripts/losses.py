@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .shared.han_organs import NAMES
 
 
 class PartialLoss(nn.Module):
@@ -22,25 +24,30 @@ class PartialLoss(nn.Module):
         balance: voxels of a class that fills the share f of a crop count f to the power of minus this in the cross
             entropy. Without it the first thousand steps go by before organs of a few hundred voxels are found at all,
             because the Dice term hardly moves a probability that is nearly 0.
+        organs: numbers of the organs that the network draws, in the order of its channels; all thirty where empty.
+            Labels of other organs count as background.
 
-    Input: logits (B, K, *spatial), background first; a mapping with "labels" (B, 1, *spatial), 0 to K - 1, and "valid"
-    (B, K), 1 for the organs that are known (the entry of the background does not matter).
+    Input: logits (B, K, *spatial), background first; a mapping with "labels" (B, 1, *spatial), 0 to 30, and "valid"
+    (B, 31), 1 for the organs that are known (the entry of the background does not matter).
     """
 
-    def __init__(self, dice_weight: float = 1.0, smooth: float = 1.0, balance: float = 0.5) -> None:
+    def __init__(
+        self, dice_weight: float = 1.0, smooth: float = 1.0, balance: float = 0.5, organs: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.dice_weight, self.smooth, self.balance = dice_weight, smooth, balance
+        self.channels = torch.tensor([0, *(organs or NAMES)])
 
     def case_loss(self, logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
-        """Loss (scalar) of one case: logits (K, N), labels (N,), valid (K,)."""
-        known = valid > 0.5
+        """Loss (scalar) of one case: logits (K, N), labels (N,), valid (31,)."""
+        known = valid[self.channels.to(valid.device)] > 0.5
         known[0] = False
         organs = torch.nonzero(known)[:, 0]
         others = torch.nonzero(~known)[:, 0]
         rest = torch.logsumexp(logits[others], dim=0, keepdim=True) if len(others) > 1 else logits[others]
         log_p = F.log_softmax(torch.cat([rest, logits[organs]]), dim=0)
         number = torch.zeros(len(valid), dtype=torch.long, device=logits.device)
-        number[organs] = torch.arange(1, len(organs) + 1, device=logits.device)
+        number[self.channels.to(logits.device)[organs]] = torch.arange(1, len(organs) + 1, device=logits.device)
         target = number[labels.long()]
         present = torch.bincount(target, minlength=len(organs) + 1)
         share = present.clamp(min=1) / len(target)

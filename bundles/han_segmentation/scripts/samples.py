@@ -15,10 +15,11 @@ from torch import Tensor
 
 from .dataset import MR_SCALE
 from .han_input import AIR_HU, windowed
-from .shared.han_organs import mirrored_numbers
+from .shared.deform import Deformation, random_controls, sample
+from .shared.han_organs import NAMES, mirrored_numbers
 
 Array = np.ndarray
-NONE = 0  # centre anywhere
+CONTROLS = 5  # points of the B-spline along each axis
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Ranges:
     Attributes:
         rotate: angle about each axis in rad.
         scale: fraction, once overall and, half as much, per axis.
-        warp_prob: how often they are turned and scaled at all.
+        bend: largest shift of the control points of a cubic B-spline, five along each axis, in voxels.
+        warp_prob: how often they are turned, scaled and bent at all.
         mirror_prob: how often left and right are exchanged, with the labels of paired organs.
         shift_hu: brightness of the CT.
         gain: contrast of the CT, a fraction.
@@ -40,6 +42,7 @@ class Ranges:
 
     rotate: float = 0.15
     scale: float = 0.12
+    bend: float = 0.0
     warp_prob: float = 0.6
     mirror_prob: float = 0.5
     shift_hu: float = 15.0
@@ -121,26 +124,32 @@ class HanSample(Randomizable, Transform):
         whole, each = self.R.uniform(-1, 1), self.R.uniform(-1, 1, 3)
         return turn @ np.diag(np.exp(ranges.scale * (whole + 0.5 * each)))
 
+    def deformation(self, ranges: Ranges) -> tuple[Deformation, Array]:
+        """From voxels of the crop to those of a block of the case with the same centre, and the block's size (3,)."""
+        size, matrix, controls = np.array(self.size), self.matrix(ranges), None
+        if ranges.bend > 0:
+            generator = torch.Generator().manual_seed(int(self.R.randint(2**31)))
+            controls = random_controls(generator, 3, CONTROLS, ranges.bend, self.size)
+        block = (2 * np.ceil(np.abs(matrix) @ (size / 2 + ranges.bend))).astype(int) + 2
+        shift = (block - 1) / 2 - matrix @ ((size - 1) / 2)
+        return Deformation(torch.from_numpy(np.column_stack([matrix, shift])), controls, self.size), block
+
     def cut(self, data: Mapping[str, Any], images: list[Array]) -> tuple[Tensor, Tensor]:
-        """Images (C, *size) float32 and labels (1, *size) of a crop, turned and scaled where the dice say so."""
+        """Images (C, *size) float32 and labels (1, *size) of a crop, turned, scaled and bent where the dice say so."""
         centre = np.round(self.centre(data["labels"]))
-        size = np.array(self.size)
         fills = (AIR_HU, 0, 0)
-        warp = self.ranges is not None and self.R.uniform() < self.ranges.warp_prob
-        matrix = self.matrix(self.ranges) if warp and self.ranges is not None else np.eye(3)
-        reach = np.abs(matrix) @ (size / 2) if warp else size / 2
-        block = (2 * np.ceil(reach)).astype(int) + (2 if warp else 0)
+        warp: Deformation | None = None
+        block = np.array(self.size)
+        if self.ranges is not None and self.R.uniform() < self.ranges.warp_prob:
+            warp, block = self.deformation(self.ranges)
         first = (centre - block // 2).astype(int)
         cut = [crop_box(array, first, block, fill) for array, fill in zip(images, fills, strict=False)]
         stack = torch.from_numpy(np.stack(cut).astype(np.float32))
         labels = torch.from_numpy(crop_box(data["labels"], first, block, 0))[None]
-        if warp:
-            # grid_sample wants x, y, z for the last, middle, first axis, from -1 to 1 between the voxels' outer edges
-            scaled = matrix * size[None, :] / block[:, None]
-            theta = torch.from_numpy(np.ascontiguousarray(scaled[::-1, ::-1])).float()
-            grid = F.affine_grid(torch.cat([theta, torch.zeros(3, 1)], 1)[None], [1, 1, *self.size], False)
-            stack = F.grid_sample(stack[None], grid, padding_mode="border", align_corners=False)[0]
-            labels = F.grid_sample(labels[None].float(), grid, mode="nearest", align_corners=False)[0].to(torch.uint8)
+        if warp is not None:
+            grid = warp.grid()[None]
+            stack = sample(stack[None], grid, padding_mode="border")[0]
+            labels = sample(labels[None].float(), grid, mode="nearest")[0].to(torch.uint8)
         return stack, labels
 
     def vary(self, ct: Tensor, mr: Tensor, ranges: Ranges) -> tuple[Tensor, Tensor]:
@@ -169,6 +178,25 @@ class HanSample(Randomizable, Transform):
                 labels, valid = self.swap[labels.long()].to(torch.uint8), valid[self.swap]
         image = torch.cat([windowed(ct), mr[:1] * mr[1:], mr[1:]])
         return {"case": data["case"], "image": image, "labels": labels, "valid": valid}
+
+
+class OnlyOrgans(Transform):
+    """Forget the contours of organs that a network does not draw.
+
+    Args:
+        organs: numbers of those that it draws; all where empty.
+
+    Takes and returns what :class:`~.dataset.PrepareHan` gives.
+    """
+
+    def __init__(self, organs: Sequence[int] = ()) -> None:
+        self.drawn = np.isin(np.arange(len(NAMES) + 1), [0, *(organs or NAMES)])
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        if self.drawn.all():
+            return dict(data)
+        labels = np.where(self.drawn[data["labels"]], data["labels"], np.uint8(0))
+        return {**data, "labels": labels, "valid": data["valid"] * self.drawn.astype(data["valid"].dtype)}
 
 
 def mixed_epoch(cases: Sequence[Mapping[str, Any]], samples: int, patient_share: float = 0.5) -> list[dict[str, Any]]:

@@ -86,7 +86,8 @@ BAD_CALLS = (
     BadCall("no_switch", "inference", lambda f: {"use_mr": "perhaps"}, "--use_mr: is 'perhaps'"),
 )
 
-ONE_LOOK = {"fine_ckpt_path": ""}  # the shipped second look goes with the shipped first one
+# the shipped second look and members of the ensemble go with the shipped first look
+ONE_LOOK = {"fine_ckpt_path": "", "ensemble_ckpt_paths": []}
 NETWORK = {"network_def#widths": [6, 6, 6, 6, 8], "network_def#num_heads": 2}
 
 SPEC = BundleSpec(

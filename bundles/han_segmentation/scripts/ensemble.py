@@ -1,0 +1,97 @@
+"""Further networks that draw some of the organs, averaged with the first look.
+
+Networks that were trained differently make different mistakes: the mean of their probabilities is better than each of
+them (Lakshminarayanan et al., Simple and scalable predictive uncertainty estimation using deep ensembles, 2017).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.inferers import Inferer
+from monai.transforms import MapTransform
+from torch import Tensor, nn
+
+from .shared.spine.patches import network_device
+from .shared.weights import load_network
+
+
+def load_members(
+    network: nn.Module, ckpt_paths: Sequence[str | os.PathLike], device: torch.device | str = "cpu"
+) -> list[nn.Module]:
+    """One network per file of weights; none for an empty list.
+
+    Raises:
+        CaseError: as :func:`~.shared.weights.load_network`.
+    """
+    return [load_network(deepcopy(network), path, device) for path in ckpt_paths if path]
+
+
+def averaged(first: Tensor, others: Sequence[Tensor], organs: Sequence[int]) -> Tensor:
+    """Probabilities in which several networks decide about some organs, and the first one about the rest.
+
+    Args:
+        first: (K, *spatial), background first, adding up to 1.
+        others: (len(organs), *spatial) each, probabilities of these organs.
+        organs: channels of ``first`` that all networks know. What they leave over on average is shared among the other
+            channels in the proportions of the first network.
+
+    Returns:
+        (K, *spatial), adding up to 1; memory of ``first``.
+    """
+    known = list(organs)
+    rest = [n for n in range(len(first)) if n not in known]
+    mean = torch.stack([first[known], *others]).mean(dim=0)
+    first[0] += torch.finfo(first.dtype).tiny  # where the first network sees nothing but the known organs
+    left = (1 - mean.sum(dim=0)).clamp(min=0) / first[rest].sum(dim=0)
+    for channel in rest:
+        first[channel] *= left
+    first[known] = mean
+    return first
+
+
+class AverageMembersd(MapTransform):
+    """Average the logits of the first look with those of other networks on the same working grid.
+
+    Args:
+        keys: logits (31, x, y, z) of the first look, background first; log probabilities afterwards.
+        networks: the members of the ensemble; none where the list is empty.
+        inferer: that runs each of them, logits (B, 31, x, y, z).
+        organs: numbers of the organs that they draw.
+        image_key: input of the networks (C, x, y, z).
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        networks: Sequence[nn.Module],
+        inferer: Inferer | Callable[..., Tensor],
+        organs: Sequence[int],
+        image_key: str = "image",
+    ) -> None:
+        super().__init__(keys)
+        self.networks, self.inferer, self.image_key = list(networks), inferer, image_key
+        self.organs = tuple(int(n) for n in organs)
+
+    def member(self, network: nn.Module, image: Tensor) -> Tensor:
+        """Probabilities (len(organs), x, y, z) of one network for an input (C, x, y, z)."""
+        with torch.no_grad():
+            logits = torch.as_tensor(self.inferer(image[None].to(network_device(network)), network))[0]
+        return logits.float().softmax(dim=0)[list(self.organs)]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        output = dict(data)
+        if not self.networks:
+            return output
+        image = torch.as_tensor(output[self.image_key]).as_subclass(Tensor)
+        others = [self.member(network, image) for network in self.networks]
+        for key in self.key_iterator(output):
+            logits = torch.as_tensor(output[key]).as_subclass(Tensor)
+            members = [scores.to(logits.device) for scores in others]
+            output[key] = averaged(logits.float().softmax(dim=0), members, self.organs).log()
+        return output
