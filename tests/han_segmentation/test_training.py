@@ -93,7 +93,7 @@ def test_prepared_case(prepared: dict) -> None:
     assert whole["image"].shape[1:] == prepared["hu"].shape and set(whole["image"][-1].unique().tolist()) == {0.0, 1.0}
 
 
-@pytest.mark.parametrize("bend", [0.0, 1.5])
+@pytest.mark.parametrize("bend", [0.0, 0.3])
 def test_crops_keep_image_and_labels_together(prepared: dict, bend: float) -> None:
     """A case whose image shows its labels, so that any crop of it has to as well."""
     shown = {**prepared, "hu": np.where(prepared["labels"] == STEM, 240, -160).astype(np.int16)}
@@ -111,7 +111,7 @@ def test_crops_keep_image_and_labels_together(prepared: dict, bend: float) -> No
         assert float(sample["image"][0][~inside].mean()) < 0.1
 
 
-@pytest.mark.parametrize(("bend", "least", "most"), [(0.0, 1.0, 1.0), (4.0, 0.85, 0.97)])
+@pytest.mark.parametrize(("bend", "least", "most"), [(0.0, 1.0, 1.0), (0.333, 0.85, 0.97)])
 def test_bending_changes_shapes_by_some_voxels(bend: float, least: float, most: float) -> None:
     """Dice of a ball before and after."""
     axes = np.arange(-24, 25)

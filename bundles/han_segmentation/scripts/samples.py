@@ -29,7 +29,8 @@ class Ranges:
     Attributes:
         rotate: angle about each axis in rad.
         scale: fraction, once overall and, half as much, per axis.
-        bend: largest shift of the control points of a cubic B-spline, five along each axis, in voxels.
+        bend: largest shift of the control points of a cubic B-spline, five along each axis, as a share of their
+            distance along the shortest one, up to 0.4.
         warp_prob: how often they are turned, scaled and bent at all.
         mirror_prob: how often left and right are exchanged, with the labels of paired organs.
         shift_hu: brightness of the CT.
@@ -127,10 +128,11 @@ class HanSample(Randomizable, Transform):
     def deformation(self, ranges: Ranges) -> tuple[Deformation, Array]:
         """From voxels of the crop to those of a block of the case with the same centre, and the block's size (3,)."""
         size, matrix, controls = np.array(self.size), self.matrix(ranges), None
-        if ranges.bend > 0:
+        bend = ranges.bend * min(self.size) / (CONTROLS - 1)
+        if bend > 0:
             generator = torch.Generator().manual_seed(int(self.R.randint(2**31)))
-            controls = random_controls(generator, 3, CONTROLS, ranges.bend, self.size)
-        block = (2 * np.ceil(np.abs(matrix) @ (size / 2 + ranges.bend))).astype(int) + 2
+            controls = random_controls(generator, 3, CONTROLS, bend, self.size)
+        block = (2 * np.ceil(np.abs(matrix) @ (size / 2 + bend))).astype(int) + 2
         shift = (block - 1) / 2 - matrix @ ((size - 1) / 2)
         return Deformation(torch.from_numpy(np.column_stack([matrix, shift])), controls, self.size), block
 
