@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor, nn
 
-from bundles.han_segmentation.scripts.ensemble import AverageMembersd, averaged, load_members
+from bundles.han_segmentation.scripts.ensemble import AverageMembersd, averaged, load_members, organ_box
 from bundles.han_segmentation.scripts.inferer import HanInferer
 from bundles.han_segmentation.scripts.losses import PartialLoss
 from bundles.han_segmentation.scripts.samples import OnlyOrgans
@@ -99,20 +99,39 @@ class Says(nn.Module):
         return self.bias.view(1, 4, 1, 1, 1).repeat(len(x), 1, *x.shape[2:])
 
 
-def test_members_outvote_the_first_look(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [((9, 10, 4), (slice(5, 13), slice(6, 14), slice(1, 7))), ((0, 19, 9), (slice(0, 8), slice(12, 20), slice(4, 10)))],
+)
+def test_box_around_organs(place: tuple[int, ...], expected: tuple[slice, ...]) -> None:
+    labels = torch.zeros(20, 20, 10, dtype=torch.int64)
+    assert organ_box(labels, ORGANS, 2, (8, 8, 6)) is None
+    labels[place] = LEFT
+    labels[5, 5, 5] = LIPS
+    assert organ_box(labels, ORGANS, 2, (8, 8, 6)) == expected
+    labels[2:18, 10, 4] = STEM
+    box = organ_box(labels, ORGANS, 2, (8, 8, 12))
+    assert box is not None and (box[0], box[2]) == (slice(0, 20), slice(0, 10))
+
+
+def test_members_outvote_the_first_look_around_what_it_found(tmp_path: Path) -> None:
     for channel in (1, 2):
         torch.save(Says(channel).state_dict(), tmp_path / f"{channel}.pt")
     members = load_members(Says(), [tmp_path / "1.pt", tmp_path / "2.pt", tmp_path / "1.pt"])
     assert [int(member.bias.argmax()) for member in members] == [1, 2, 1]
-    image = MetaTensor(torch.rand(5, 8, 8, 8))
-    first = torch.zeros(CLASSES, 8, 8, 8)
+    image = MetaTensor(torch.rand(5, 20, 20, 20), affine=torch.diag(torch.tensor([3.0, 3.0, 3.0, 1.0])))
+    first = torch.zeros(CLASSES, 20, 20, 20)
     first[0] = 10.0
-    step = AverageMembersd("pred", members, HanInferer((8, 8, 8), amp=False, organs=ORGANS), ORGANS)
+    step = AverageMembersd("pred", members, HanInferer((8, 8, 8), amp=False, organs=ORGANS), ORGANS, margin_mm=6.0)
+    assert step({"image": image, "pred": first})["pred"] is first  # nothing found, nothing asked
+    first[RIGHT, 10, 10, 10] = 20.0
     found = step({"image": image, "pred": first.clone()})["pred"].softmax(dim=0)
     share = 1 / 4 / (1 + 3 * np.exp(-10))  # of a network that is this sure
-    assert float(found[STEM].mean()) == pytest.approx(2 * share, rel=1e-3)
-    assert float(found[LEFT].mean()) == pytest.approx(share, rel=1e-3)
-    assert bool((found.argmax(dim=0) == STEM).all())
+    inside = tuple(slice(6, 14) for _ in range(3))
+    assert bool((found.argmax(dim=0) == STEM)[inside].all()) and int((found.argmax(dim=0) == STEM).sum()) == 8**3
+    assert float(found[STEM][inside].mean()) == pytest.approx(2 * share, rel=1e-3)
+    assert float(found[LEFT][inside].mean()) == pytest.approx(share, rel=1e-3)
+    torch.testing.assert_close(found[:, :6], first.softmax(dim=0)[:, :6])
 
 
 def test_no_weights_are_no_members() -> None:

@@ -7,16 +7,18 @@ them (Lakshminarayanan et al., Simple and scalable predictive uncertainty estima
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 import torch
 from monai.config import KeysCollection
-from monai.inferers import Inferer
+from monai.inferers import SlidingWindowInferer
 from monai.transforms import MapTransform
+from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
+from .shared.spine.grids import volume_affine
 from .shared.spine.patches import network_device
 from .shared.weights import load_network
 
@@ -55,28 +57,50 @@ def averaged(first: Tensor, others: Sequence[Tensor], organs: Sequence[int]) -> 
     return first
 
 
+def organ_box(labels: Tensor, organs: Sequence[int], margin: int, least: Sequence[int]) -> tuple[slice, ...] | None:
+    """Box around organs in a label map (X, Y, Z), with a margin, within the map; None where there is none of them.
+
+    Args:
+        labels: integers.
+        organs: numbers.
+        margin: voxels.
+        least: size of the box, where the map is as large: with what lies around rather than with nothing.
+    """
+    found = torch.nonzero(torch.isin(labels, torch.tensor(list(organs), device=labels.device)))
+    if not len(found):
+        return None
+    box = []
+    for low, high, size, shape in zip(found.amin(0).tolist(), found.amax(0).tolist(), least, labels.shape, strict=True):
+        length = min(shape, max(high - low + 1 + 2 * margin, size))
+        start = min(max((low + high + 1 - length) // 2, 0), shape - length)
+        box.append(slice(start, start + length))
+    return tuple(box)
+
+
 class AverageMembersd(MapTransform):
-    """Average the logits of the first look with those of other networks on the same working grid.
+    """Average the logits of the first look with those of other networks, in a box around what it found.
 
     Args:
         keys: logits (31, x, y, z) of the first look, background first; log probabilities afterwards.
         networks: the members of the ensemble; none where the list is empty.
         inferer: that runs each of them, logits (B, 31, x, y, z).
         organs: numbers of the organs that they draw.
-        image_key: input of the networks (C, x, y, z).
+        margin_mm: of the box around these organs. Outside of it the first look decides alone.
+        image_key: input of the networks (C, x, y, z) on the same isotropic grid, with its affine.
     """
 
     def __init__(
         self,
         keys: KeysCollection,
         networks: Sequence[nn.Module],
-        inferer: Inferer | Callable[..., Tensor],
+        inferer: SlidingWindowInferer,
         organs: Sequence[int],
+        margin_mm: float = 15.0,
         image_key: str = "image",
     ) -> None:
         super().__init__(keys)
         self.networks, self.inferer, self.image_key = list(networks), inferer, image_key
-        self.organs = tuple(int(n) for n in organs)
+        self.organs, self.margin_mm = tuple(int(n) for n in organs), float(margin_mm)
 
     def member(self, network: nn.Module, image: Tensor) -> Tensor:
         """Probabilities (len(organs), x, y, z) of one network for an input (C, x, y, z)."""
@@ -88,10 +112,15 @@ class AverageMembersd(MapTransform):
         output = dict(data)
         if not self.networks:
             return output
+        margin = round(self.margin_mm / float(volume_affine(output[self.image_key])[0, 0]))
         image = torch.as_tensor(output[self.image_key]).as_subclass(Tensor)
-        others = [self.member(network, image) for network in self.networks]
         for key in self.key_iterator(output):
-            logits = torch.as_tensor(output[key]).as_subclass(Tensor)
-            members = [scores.to(logits.device) for scores in others]
-            output[key] = averaged(logits.float().softmax(dim=0), members, self.organs).log()
+            scores = torch.as_tensor(output[key]).as_subclass(Tensor).float().softmax(dim=0)
+            box = organ_box(scores.argmax(dim=0), self.organs, margin, ensure_tuple_rep(self.inferer.roi_size, 3))
+            if box is None:
+                continue
+            inside = (slice(None), *box)
+            members = [self.member(network, image[inside]).to(scores.device) for network in self.networks]
+            scores[inside] = averaged(scores[inside], members, self.organs)
+            output[key] = scores.log()
         return output
