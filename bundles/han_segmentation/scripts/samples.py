@@ -54,7 +54,7 @@ class Ranges:
     hide_mr: float = 0.4
 
 
-def crop_box(array: Array, first: Array, size: Sequence[int], fill: float) -> Array:
+def crop_box(array: Array, first: Array, size: Sequence[int] | Array, fill: float) -> Array:
     """Voxels ``first`` to ``first + size`` of the last three axes of an array; ``fill`` beyond its edges."""
     shape = np.array(array.shape[-3:])
     low, high = np.clip(first, 0, shape), np.clip(first + size, 0, shape)
