@@ -39,7 +39,7 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_members_of_the_ensemble(heads: Path, tmp_path: Path) -> None:
-    """A member that is trained changes its organs, and only these, in the label map."""
+    """A member is trained, evaluated with the first look, and changes what inference finds."""
     options = {**FIRST, **TRAIN, "dataset_dir": heads, "output_dir": tmp_path / "member"}
     execute(["train.json", "train_ensemble.json"], {**options, **MEMBER, "network_def#widths": [9, 9]})
     member = tmp_path / "member" / "model.pt"
