@@ -1,7 +1,7 @@
 """Further networks that draw some of the organs, averaged with the first look.
 
 Networks that were trained differently make different mistakes: the mean of their probabilities is often better than
-each of them (Lakshminarayanan et al., Simple and scalable predictive uncertainty estimation using deep ensembles, 2017).
+each of them (Lakshminarayanan et al., Simple and scalable uncertainty estimation by deep ensembles, NeurIPS 2017).
 """
 
 from __future__ import annotations
