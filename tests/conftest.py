@@ -1,8 +1,14 @@
-"""Which tests share a worker: those of one bundle, and elsewhere those of one file, because they share fixtures."""
+"""What holds for all tests: one module for each file, and which tests share a worker."""
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +16,34 @@ import pytest
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
+
+
+class SharedOnce(MetaPathFinder, Loader):
+    """Makes ``bundles.<name>.scripts.shared.x`` the module ``shared.x``.
+
+    In a test process the code of several bundles meets. Through the link of each it would be imported again under
+    another name, and a CaseError of one would not be a CaseError of the other.
+    """
+
+    LINK = re.compile(r"bundles\.\w+\.scripts\.(shared(?:\.|$).*)")
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if self.LINK.match(fullname) else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        found = self.LINK.match(spec.name)
+        assert found is not None
+        module = importlib.import_module(found[1])
+        self.own = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.own  # the import machinery has put the spec of the link in its place
+
+
+sys.meta_path.insert(0, SharedOnce())
 
 
 def shared_scope(nodeid: str) -> str:

@@ -13,9 +13,9 @@ from monai.transforms import MapTransform, Randomizable
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ..deform import Deformation, random_controls
+from ..geometry.deform import Deformation, random_controls
+from ..geometry.grids import volume_affine
 from .crops import sample_indices
-from .grids import volume_affine
 
 FOLD_LIMIT = 0.38  # largest displacement of a control point as a fraction of the distance between two
 

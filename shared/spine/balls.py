@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from .grids import volume_affine
+from ..geometry.grids import volume_affine
+from ..geometry.volume_box import box_corners
 from .merging import covered_box
-from .volume_box import box_corners
 
 RADIUS_MM = 6.0
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from ..spine_labels import VERTEBRA_LABELS, craniocaudal_order
+from .labels import VERTEBRA_LABELS, craniocaudal_order
 
 OPENING = 0.65  # radius of the opening as a share of the greatest depth
 ATLAS = VERTEBRA_LABELS["C1"]  # a ring without a body: the mean of its voxels

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
-from ..spine_labels import CRANIOCAUDAL, SPINE_LABELS
+from .labels import CRANIOCAUDAL, SPINE_LABELS
 
 # labels of the heatmaps of stage 2, from head to foot: C1 to T12, T13, L1 to L6, sacrum (centre of S1)
 CHANNELS: tuple[int, ...] = tuple(label for label in CRANIOCAUDAL if label != SPINE_LABELS["coccyx"])

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from monai.data import MetaTensor
 
-from ..itk_images import map_points
-from ..spine_labels import SPINE_LABELS, VERTEBRA_LABELS
+from ..geometry.grids import volume_affine
+from ..io.itk_images import map_points
 from .body import body_centres
 from .centroids import read_centroids
-from .grids import volume_affine
+from .labels import SPINE_LABELS, VERTEBRA_LABELS
 
 SACRUM = SPINE_LABELS["sacrum"]
 FREE_LUMBAR = tuple(VERTEBRA_LABELS[name] for name in ("L6", "L5", "L4"))  # what may lie on the sacrum

@@ -22,8 +22,8 @@ import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
 
-from ..cases import CaseError, atomic_path
-from ..spine_labels import SEGMENT_LABELS, SPINE_LABELS, SPINE_NAMES, craniocaudal_order
+from ..io.cases import CaseError, atomic_path
+from .labels import SEGMENT_LABELS, SPINE_LABELS, SPINE_NAMES, craniocaudal_order
 
 Form = Literal["verse", "verse20", "verse19", "names", "landmarks"]
 # direction of the axes of the forms in mm: letters name where an axis runs to

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..spine_labels import CRANIOCAUDAL, SPINE_LABELS, VERTEBRA_LABELS
+from .labels import CRANIOCAUDAL, SPINE_LABELS, VERTEBRA_LABELS
 from .statistics import USUAL, SpineStatistics, Step
 
 RANK = {label: rank for rank, label in enumerate(CRANIOCAUDAL)}

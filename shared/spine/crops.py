@@ -9,8 +9,8 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
-from ..deform import sample
-from .grids import volume_affine
+from ..geometry.deform import sample
+from ..geometry.grids import volume_affine
 
 POSTERIOR_MM = 20.0  # a vertebra reaches about 15 mm in front of its body's centre and 55 mm behind it
 
@@ -93,7 +93,7 @@ def sample_grid(
 ) -> Tensor:
     """A volume on another grid, by one trilinear (labels: nearest) look-up.
 
-    There is no smoothing: bring the volume to the spacing of the grid with :func:`~shared.spine.grids.to_grid` first
+    There is no smoothing: bring the volume to the spacing of the grid with :func:`~shared.geometry.grids.to_grid` first
     where its voxels are much smaller.
 
     Args:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from ..cases import CaseError
-from .grids import volume_affine
-from .volume_box import file_name
+from ..geometry.grids import volume_affine
+from ..geometry.volume_box import file_name
+from ..io.cases import CaseError
 
 LEAST_MM = 15.0  # half of the smallest vertebra
 SAMPLES = 200_000

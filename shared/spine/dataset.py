@@ -21,12 +21,12 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from ..cases import CaseError
-from ..prepared_folder import prepared_folder
-from ..spine_labels import CRANIOCAUDAL, SPINE_LABELS
-from ..volumes import VolumeReader
+from ..geometry.grids import AIR_HU, to_grid, volume_affine
+from ..io.cases import CaseError
+from ..io.prepared_folder import prepared_folder
+from ..io.volumes import VolumeReader
 from .centres import case_centres
-from .grids import AIR_HU, to_grid, volume_affine
+from .labels import CRANIOCAUDAL, SPINE_LABELS
 
 COLUMNS = ("name", "type", "image_path", "mask_path", "centroid_json_path")
 CHANNELS: tuple[int, ...] = tuple(label for label in CRANIOCAUDAL if label != SPINE_LABELS["coccyx"])
@@ -185,7 +185,7 @@ class PrepareSpine(Transform):
     Args:
         cache_dir: where prepared cases are kept, one folder each.
         spacing_mm: of the grid of the CT.
-        smoothing_sigma: as :func:`~shared.spine.grids.to_grid`.
+        smoothing_sigma: as :func:`~shared.geometry.grids.to_grid`.
 
     Returns (of the call): the item with ``image`` (1, X, Y, Z) int16 HU on the grid, ``labels`` (1, X, Y, Z) uint8 on
     the grid of its file (empty (1, 1, 1, 1) where there is no mask), ``centres`` (27, 3) float64 RAS mm.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from ..example_ct import example_ct, example_vertebrae, whole_vertebrae
+from ..io.example_ct import example_ct, example_vertebrae, whole_vertebrae
 from .centres import case_centres
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..cases import atomic_path
-from ..spine_labels import SPINE_LABELS, SPINE_NAMES
+from ..io.cases import atomic_path
+from .labels import SPINE_LABELS, SPINE_NAMES
 from .sequence import SpineLabelling
 from .stage1 import SpineRegion
 

@@ -16,15 +16,15 @@ import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from ..reports import write_metrics
-from ..spine_labels import SPINE_LABELS, VERTEBRA_LABELS, craniocaudal_order
+from ..evaluation.reports import write_metrics
+from ..geometry.grids import volume_affine
 from .body import body_centres
 from .centroids import read_centroids
 from .crops import sample_grid
 from .dataset import load_volume, spine_datalist
 from .documents import RAS_LPS, points_of
 from .field import FieldOfView
-from .grids import volume_affine
+from .labels import SPINE_LABELS, VERTEBRA_LABELS, craniocaudal_order
 from .metrics import FIGURES, MODES, VerSeMetrics, finite_mean, localization_metrics, summarize_localization
 from .sequence import CUT_MM
 

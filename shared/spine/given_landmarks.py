@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from monai.data import MetaTensor
 
-from ..cases import CaseError
-from ..spine_labels import SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
+from ..geometry.volume_box import file_name, volume_bounds
+from ..io.cases import CaseError
 from .centroids import read_centroids
-from .volume_box import file_name, volume_bounds
+from .labels import SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
 
 OUTSIDE_MM = 10.0  # how far outside of the CT a body centre may lie
 NAMES = ("{case}_landmarks.json", "{case}_ctd.json", "{case}.json")

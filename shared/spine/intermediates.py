@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from ..cases import atomic_path
-from ..spine_labels import SPINE_NAMES
+from ..geometry.grids import volume_affine
+from ..io.cases import atomic_path
 from .candidates import CHANNELS
-from .grids import volume_affine
+from .labels import SPINE_NAMES
 
 
 def save_heatmap(heatmap: MetaTensor, path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..heatmaps import HeatmapLoss, gaussian_heatmaps
+from ..geometry.heatmaps import HeatmapLoss, gaussian_heatmaps
 
 TEMPERATURE = 20.0  # of heatmaps that are compared by a softmax
 
@@ -30,7 +30,7 @@ class SpineHeatmapLoss(nn.Module):
 
 
 class VertebraHeatmapLoss(HeatmapLoss):
-    """Heatmap loss of Payer et al. (:class:`~shared.heatmaps.HeatmapLoss`) for many similar landmarks.
+    """Heatmap loss of Payer et al. (:class:`~shared.geometry.heatmaps.HeatmapLoss`) for many similar landmarks.
 
     A Gaussian fills a thousandth of a volume and looks much like its neighbours', so that the plain squared error is
     almost as small for empty heatmaps, and trainings stay there for thousands of steps. Two terms lead away from it:

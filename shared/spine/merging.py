@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from .volume_box import box_corners
+from ..geometry.volume_box import box_corners
 
 FLOOR = 0.5  # probability that a voxel of a vertebra reaches at least
 FAINT = 0.1  # voxels of less probability do not widen the box that is worked on

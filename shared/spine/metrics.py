@@ -15,7 +15,7 @@ import torch
 from monai.metrics.utils import get_edge_surface_distance
 from scipy import ndimage
 
-from ..spine_labels import SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
+from .labels import SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
 
 Mode = Literal["official", "strict"]
 MODES: tuple[Mode, ...] = ("official", "strict")

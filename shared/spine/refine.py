@@ -13,8 +13,8 @@ import numpy as np
 from monai.data import MetaTensor
 from scipy import ndimage
 
+from ..geometry.grids import volume_affine
 from .candidates import CHANNELS
-from .grids import volume_affine
 from .statistics import SpineStatistics
 
 AROUND = 5  # voxels to either side of the rough spine in which it is looked for

@@ -18,13 +18,13 @@ from monai.data import MetaTensor
 from monai.transforms import Randomizable, Transform, generate_spatial_bounding_box
 from torch import Tensor
 
-from ..deform import Deformation
-from ..heatmaps import gaussian_heatmaps
-from ..spine_labels import SPINE_LABELS, SPINE_NAMES
+from ..geometry.deform import Deformation
+from ..geometry.grids import AIR_HU, normalize_hu, volume_affine
+from ..geometry.heatmaps import gaussian_heatmaps
 from .augment import Ranges, bent_indices, crop_matrix, crop_volume, draw_crop, straight_crop
 from .crops import POSTERIOR_MM, sample_indices, touched_part
 from .dataset import CHANNELS, FAR_MM
-from .grids import AIR_HU, normalize_hu, volume_affine
+from .labels import SPINE_LABELS, SPINE_NAMES
 
 Array = np.ndarray
 ASIDE_MM = 40.0  # how far a random turn moves the ends of a long crop at most

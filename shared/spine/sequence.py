@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..spine_labels import CRANIOCAUDAL, SPINE_NAMES, VERTEBRA_LABELS
 from .candidates import CHANNELS, MERGE_MM, Candidate, Site, find_candidates, merge_candidates
 from .chains import ALIKE, L1, L4, RANK, RARE, SACRUM, T11, T12, T13, ChainCosts, Transition, step_costs, transitions
 from .field import FieldOfView
+from .labels import CRANIOCAUDAL, SPINE_NAMES, VERTEBRA_LABELS
 from .posterior import allow_rare
 from .statistics import USUAL, SpineStatistics, load_statistics
 

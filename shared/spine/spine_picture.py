@@ -10,12 +10,12 @@ import torch
 from monai.data import MetaTensor
 from PIL import Image, ImageDraw, ImageFont
 
-from ..cases import atomic_path
-from ..spine_labels import SPINE_NAMES
-from ..volume_preview import BONE_WINDOW, draw_plane, label_colour, to_grey
+from ..geometry.grids import AIR_HU, to_grid, volume_affine
+from ..geometry.volume_box import cut_box, volume_bounds
+from ..io.cases import atomic_path
+from ..pictures.volume_preview import BONE_WINDOW, draw_plane, label_colour, to_grey
 from .crops import sample_indices
-from .grids import AIR_HU, to_grid, volume_affine
-from .volume_box import cut_box, volume_bounds
+from .labels import SPINE_NAMES
 
 STEP_MM = 1.0
 ACROSS_MM = 90.0  # shown to either side of the spine

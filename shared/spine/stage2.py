@@ -17,19 +17,19 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
 
-from ..cases import CaseError
-from ..settings import flag
+from ..engines.patches import Network, run_network, tile_starts
+from ..engines.settings import flag
+from ..geometry.grids import AIR_HU, normalize_hu, to_grid, volume_affine
+from ..geometry.volume_box import cut_box, file_name, volume_bounds
+from ..io.cases import CaseError
 from .candidates import CHANNELS, Candidate, find_candidates
 from .crops import sample_grid
 from .field import FieldOfView
-from .grids import AIR_HU, normalize_hu, to_grid, volume_affine
-from .patches import Network, run_network, tile_starts
 from .posterior import label_log_probabilities
 from .refine import refine_points
 from .sequence import SpineLabelling, label_spine
 from .stage1 import SpineRegion
 from .statistics import load_statistics
-from .volume_box import cut_box, file_name, volume_bounds
 
 LEAST_PEAK = 0.15
 MIN_PEAK = 0.4  # of the second-highest heatmap: hips and heads stay below it, chests and abdomens reach it

@@ -14,13 +14,13 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
 
-from ..heatmaps import gaussian_heatmaps
-from ..settings import flag
+from ..engines.patches import Network, run_network
+from ..engines.settings import flag
+from ..geometry.grids import AIR_HU, normalize_hu, to_grid, volume_affine
+from ..geometry.heatmaps import gaussian_heatmaps
+from ..geometry.volume_box import box_corners, cut_box
 from .crops import sample_grid, vertebra_grid
-from .grids import AIR_HU, normalize_hu, to_grid, volume_affine
 from .merging import LabelMerger
-from .patches import Network, run_network
-from .volume_box import box_corners, cut_box
 
 LEFT_RIGHT = 2  # axis of the crops (N, 2, x, y, z), which lie along the patient's axes
 

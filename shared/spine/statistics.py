@@ -19,8 +19,8 @@ from typing import Any
 import fire
 import numpy as np
 
-from ..cases import CaseError, atomic_path
-from ..spine_labels import SPINE_LABELS, SPINE_NAMES, VERTEBRA_LABELS
+from ..io.cases import CaseError, atomic_path
+from .labels import SPINE_LABELS, SPINE_NAMES, VERTEBRA_LABELS
 
 SHIPPED = Path(__file__).with_name("spine_statistics.json")
 SOURCE = "steps between body centres, learned from 113 scans of the VerSe data set (CC BY-SA 4.0)"

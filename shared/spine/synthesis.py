@@ -18,9 +18,9 @@ import fire
 import numpy as np
 from scipy import ndimage
 
-from ..itk_images import to_sitk, write_image
+from ..geometry.grids import to_grid, volume_affine
+from ..io.itk_images import to_sitk, write_image
 from .dataset import COLUMNS, load_volume
-from .grids import to_grid, volume_affine
 
 Array = np.ndarray
 

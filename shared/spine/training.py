@@ -13,10 +13,10 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from torch import Tensor
 
-from ..heatmaps import decode_heatmaps
-from ..point_metrics import point_errors
-from ..spine_labels import SPINE_NAMES
+from ..evaluation.point_metrics import point_errors
+from ..geometry.heatmaps import decode_heatmaps
 from .dataset import CHANNELS
+from .labels import SPINE_NAMES
 from .stage1 import spine_region
 
 Array = np.ndarray

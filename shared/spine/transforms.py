@@ -17,7 +17,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from ..settings import flag
+from ..engines.settings import flag
 from .ct_check import check_ct
 from .documents import given_document, labelling_document, points_of, spine_document
 from .given_landmarks import given_points

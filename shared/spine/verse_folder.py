@@ -16,7 +16,7 @@ from pathlib import Path
 
 import fire
 
-from ..cases import CaseError, atomic_path
+from ..io.cases import CaseError, atomic_path
 from .dataset import COLUMNS
 
 IMAGE = re.compile(r"(?P<name>.+)_ct\.nii(\.gz)?")

@@ -20,7 +20,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from shared.networks.clustering import ClusterTrackingLoss, SpatialClusteringCTGenerator
+from bundles.xray_to_ct_clustering.scripts.losses import ClusterTrackingLoss
+from shared.networks.clustering import SpatialClusteringCTGenerator
 from shared.networks.clustering.attention import cluster_attention, dense_cluster_attention
 from tests.benchmarks.measure import ROOT, median_seconds, peak_memory_mb, row
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from shared.itk_images import to_sitk, write_image
-from shared.phantoms.head_neck import make_head_neck
-from shared.phantoms.head_neck.phantom import CT_HIGH, CT_LOW
+from bundles.han_segmentation.scripts.phantoms import make_head_neck
+from bundles.han_segmentation.scripts.phantoms.phantom import CT_HIGH, CT_LOW
+from shared.io.itk_images import to_sitk, write_image
 from tests.benchmarks.measure import row, run_script
 
 NAMES = ["han/swin_unetr_time", "han/swin_unetr_memory", "han/unetr_time"]

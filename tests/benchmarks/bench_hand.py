@@ -46,8 +46,9 @@ def in_bundle(*config_files: str) -> ConfigParser:
 def views_and_points(parser: ConfigParser, items: list[dict]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Overview views (N, 1, X, Y) uint8 of preprocessed cases, their points (N, K, 2) and mm per index (N,)."""
     from scripts.alignment import overview_matrix
-    from scripts.shared.deform import Deformation
-    from scripts.shared.points import transform_points
+
+    from bundles.hand_landmarks.scripts.points import transform_points
+    from shared.geometry.deform import Deformation
 
     size = tuple(parser["input_size"])
     views, points, scales = [], [], []
@@ -66,7 +67,7 @@ def write_hands(folder: Path) -> Path:
     command = [
         sys.executable,
         "-m",
-        "scripts.shared.phantoms.hand",
+        "scripts.phantoms.phantom",
         "--output_dir",
         str(folder),
         "--count",
@@ -134,7 +135,8 @@ def export_rows(network: torch.nn.Module, view: torch.Tensor, folder: Path) -> l
     quiet = {"cwd": BUNDLE, "check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*monai, *files], **quiet)
     subprocess.run(
-        [sys.executable, "-m", "scripts.shared.export", "--filepath", str(onnx), "--ckpt_file", weights], **quiet
+        [sys.executable, "-m", "scripts.shared.engines.export", "--filepath", str(onnx), "--ckpt_file", weights],
+        **quiet,
     )
     scripted = torch.jit.load(script).eval()
     options = onnxruntime.SessionOptions()

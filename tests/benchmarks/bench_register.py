@@ -34,7 +34,7 @@ from bundles.xray_ct_registration.scripts.views import View
 from shared.drr import Detector, from_diffdrr, to_diffdrr
 from shared.drr.conventions import REORIENT
 from shared.drr.similarity import ncc
-from shared.example_ct import example_ct
+from shared.io.example_ct import example_ct
 from tests.benchmarks.measure import row
 
 NAMES = ["register/diffdrr"]

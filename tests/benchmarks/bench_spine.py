@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.example_ct import example_ct
+from shared.io.example_ct import example_ct
 from tests.benchmarks.measure import ROOT, row
 
 NAMES = ["spine_pipeline/segresnet_time", "spine_pipeline/segresnet_memory"]

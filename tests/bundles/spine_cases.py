@@ -12,7 +12,7 @@ import numpy as np
 
 from shared.phantoms.torso import write_torso_dataset
 from shared.spine.dataset import read_cases, split_cases
-from shared.spine_labels import VERTEBRA_LABELS
+from shared.spine.labels import VERTEBRA_LABELS
 from tests.bundles.bad_input import inference_calls
 from tests.bundles.spec import BadCall, BadInput, Data
 

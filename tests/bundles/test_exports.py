@@ -87,7 +87,7 @@ def test_torchscript(images: list[torch.Tensor], expected: list[torch.Tensor], t
 
 def test_torch_export(bundle: Bundle, images: list[torch.Tensor], expected: list[torch.Tensor], work: Path) -> None:
     file = work / "model.pt2"
-    succeed([sys.executable, "-m", "scripts.shared.export", "--filepath", str(file)], bundle.path)
+    succeed([sys.executable, "-m", "scripts.shared.engines.export", "--filepath", str(file)], bundle.path)
     network = torch.export.load(file).module()
     with torch.no_grad():
         check([network(x) for x in images], expected)
@@ -95,7 +95,7 @@ def test_torch_export(bundle: Bundle, images: list[torch.Tensor], expected: list
 
 def test_onnx(bundle: Bundle, images: list[torch.Tensor], expected: list[torch.Tensor], work: Path) -> None:
     file = work / "model.onnx"
-    succeed([sys.executable, "-m", "scripts.shared.export", "--filepath", str(file)], bundle.path)
+    succeed([sys.executable, "-m", "scripts.shared.engines.export", "--filepath", str(file)], bundle.path)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     outputs = [session.run(["pred"], {"image": x.numpy()})[0] for x in images]
     check([torch.from_numpy(np.asarray(o)) for o in outputs], expected)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from shared.phantoms.head_neck import HeadNeckPhantom, make_head_neck
-from shared.phantoms.head_neck.dataset import write_han_seg_case, write_nifti_case
+from bundles.han_segmentation.scripts.phantoms import HeadNeckPhantom, make_head_neck
+from bundles.han_segmentation.scripts.phantoms.dataset import write_han_seg_case, write_nifti_case
 
 
 @cache

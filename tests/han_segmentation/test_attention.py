@@ -12,8 +12,8 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from bundles.han_segmentation.scripts.attention import SaveAttentiond, asking_tokens, attention_of
-from bundles.han_segmentation.scripts.shared.cases import CaseError
-from shared.han_organs import NUMBERS
+from bundles.han_segmentation.scripts.organs import NUMBERS
+from shared.io.cases import CaseError
 from shared.networks.han import HanTransformer
 
 CHANNELS = 4

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from bundles.han_segmentation.scripts.ensemble import AverageMembersd, averaged, load_members, organ_box
 from bundles.han_segmentation.scripts.inferer import HanInferer
 from bundles.han_segmentation.scripts.losses import PartialLoss
+from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, mirrored_numbers
 from bundles.han_segmentation.scripts.samples import OnlyOrgans
-from bundles.han_segmentation.scripts.shared.cases import CaseError
-from shared.han_organs import NAMES, NUMBERS, mirrored_numbers
+from shared.io.cases import CaseError
 
 STEM, LEFT, RIGHT, LIPS = (NUMBERS[name] for name in ("Brainstem", "Parotid_L", "Parotid_R", "Lips"))
 ORGANS = (STEM, LEFT, RIGHT)

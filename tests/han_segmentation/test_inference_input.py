@@ -12,8 +12,8 @@ from monai.transforms import Compose, LoadImaged
 
 from bundles.han_segmentation.scripts.han_input import CHANNELS
 from bundles.han_segmentation.scripts.inference_input import HanInputd, RefuseWrongCase, inference_cases
-from bundles.han_segmentation.scripts.shared.cases import CaseDataset, CaseFailure
-from bundles.han_segmentation.scripts.shared.volumes import VolumeReader
+from shared.io.cases import CaseDataset, CaseFailure
+from shared.io.volumes import VolumeReader
 from tests.han_segmentation.heads import han_seg_folder, head, nifti_folder
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -20,8 +20,8 @@ from bundles.han_segmentation.scripts.han_input import (
     working_grid,
 )
 from bundles.han_segmentation.scripts.mr_registration import Alignment
-from shared.han_organs import NUMBERS
-from shared.itk_images import to_sitk
+from bundles.han_segmentation.scripts.organs import NUMBERS
+from shared.io.itk_images import to_sitk
 from tests.han_segmentation.heads import head
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

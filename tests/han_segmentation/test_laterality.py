@@ -19,8 +19,8 @@ from bundles.han_segmentation.scripts.laterality import (
     side_warnings,
     sides_put_right,
 )
-from shared.han_organs import NUMBERS, PAIRS, mirrored_numbers
-from shared.itk_images import to_sitk
+from bundles.han_segmentation.scripts.organs import NUMBERS, PAIRS, mirrored_numbers
+from shared.io.itk_images import to_sitk
 from tests.han_segmentation.heads import head
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 
 from bundles.han_segmentation.scripts.evaluation import measure_case, write_report
 from bundles.han_segmentation.scripts.metrics import mask_figures, organ_dice, slice_wise_dice
-from shared.han_organs import NAMES, NUMBERS, mirrored_numbers
+from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, mirrored_numbers
 from tests.han_segmentation.heads import head
 
 KNOWN = np.ones(31, bool)

@@ -19,8 +19,8 @@ from bundles.han_segmentation.scripts.mr_registration import (
     target_error,
 )
 from bundles.han_segmentation.scripts.registration_study import template_pair
-from shared.itk_images import image_center, map_points, move_image, to_sitk
-from shared.rigid import rigid_matrix
+from shared.geometry.rigid import rigid_matrix
+from shared.io.itk_images import image_center, map_points, move_image, to_sitk
 from tests.han_segmentation.heads import head
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

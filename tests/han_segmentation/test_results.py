@@ -13,15 +13,15 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, SaveImaged
 from PIL import Image
+from tests.io.test_volumes import SHAPE, write_series
 
 from bundles.han_segmentation.scripts.han_picture import LEVELS, axial_levels, han_picture
+from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, PAIRS, mirrored_numbers
 from bundles.han_segmentation.scripts.results import CaseLayout, HanResultsd, case_document, case_warnings
-from shared.han_organs import NAMES, NUMBERS, PAIRS, mirrored_numbers
-from shared.itk_images import index_matrix, read_image, same_grid
-from shared.volumes import VolumeReader
-from shared.writers import AtomicVolumeWriter
+from shared.io.itk_images import index_matrix, read_image, same_grid
+from shared.io.volumes import VolumeReader
+from shared.io.writers import AtomicVolumeWriter
 from tests.han_segmentation.heads import head
-from tests.test_volumes import SHAPE, write_series
 
 NO_MR = {"used": False}
 

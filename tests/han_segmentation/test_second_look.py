@@ -10,6 +10,7 @@ from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
 from bundles.han_segmentation.scripts.laterality import label_centres
+from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, SMALL_ORGANS
 from bundles.han_segmentation.scripts.second_look import (
     SecondLookd,
     box_grid,
@@ -20,8 +21,7 @@ from bundles.han_segmentation.scripts.second_look import (
     typical_centres,
     without_islands,
 )
-from bundles.han_segmentation.scripts.shared.cases import CaseError
-from shared.han_organs import NAMES, NUMBERS, SMALL_ORGANS
+from shared.io.cases import CaseError
 from tests.han_segmentation.heads import head
 
 CHIASM, STEM = NUMBERS["OpticChiasm"], NUMBERS["Brainstem"]

@@ -13,11 +13,11 @@ from bundles.han_segmentation.scripts.han_cases import find_han_cases
 from bundles.han_segmentation.scripts.han_reader import validity_mask
 from bundles.han_segmentation.scripts.inferer import HanInferer
 from bundles.han_segmentation.scripts.losses import PartialLoss, WeightedSliceLoss
+from bundles.han_segmentation.scripts.organs import NUMBERS, mirrored_numbers
 from bundles.han_segmentation.scripts.samples import HanSample, PickCase, WholeCase, mixed_epoch
-from bundles.han_segmentation.scripts.shared.cases import CaseError
 from bundles.han_segmentation.scripts.training import start_network, warmup_decay
-from shared.han_organs import NUMBERS, mirrored_numbers
-from shared.seeding import mix_seed
+from shared.io.cases import CaseError
+from shared.training.seeding import mix_seed
 from tests.han_segmentation.heads import head, nifti_folder
 
 STEM, LEFT, RIGHT = NUMBERS["Brainstem"], NUMBERS["Parotid_L"], NUMBERS["Parotid_R"]

@@ -9,10 +9,10 @@ import torch
 from bundles.hand_landmarks.scripts.alignment import overview_matrix, upright_matrix
 from bundles.hand_landmarks.scripts.augmentation import RandHandViewd
 from bundles.hand_landmarks.scripts.inferer import HandLandmarkInferer, hand_score
-from shared.deform import Deformation
-from shared.heatmaps import decode_heatmaps, gaussian_heatmaps
-from shared.phantoms.hand_shape import MEAN_SHAPE
-from shared.points import transform_points
+from bundles.hand_landmarks.scripts.phantoms.shape import MEAN_SHAPE
+from bundles.hand_landmarks.scripts.points import transform_points
+from shared.geometry.deform import Deformation
+from shared.geometry.heatmaps import decode_heatmaps, gaussian_heatmaps
 
 CANVAS, SIZE = (240, 320), (144, 192)
 MEAN = torch.as_tensor(MEAN_SHAPE)

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from shared.hand_anatomy import WRIST, WRIST_MM
-from shared.phantoms.hand import write_hand_dataset
+from bundles.hand_landmarks.scripts.hand_anatomy import WRIST, WRIST_MM
+from bundles.hand_landmarks.scripts.phantoms.phantom import write_hand_dataset
 from tests.bundles.processes import run
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "hand_landmarks"

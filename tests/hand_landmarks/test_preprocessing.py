@@ -9,6 +9,8 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, LoadImaged
 from PIL import Image
 
+from bundles.hand_landmarks.scripts.phantoms.phantom import make_hand, to_uint8
+from bundles.hand_landmarks.scripts.points import to_file_indices
 from bundles.hand_landmarks.scripts.preprocessing import (
     StandardizeHandd,
     constant_margins,
@@ -18,10 +20,8 @@ from bundles.hand_landmarks.scripts.preprocessing import (
     match_histogram,
     reference_quantiles,
 )
-from bundles.hand_landmarks.scripts.shared.cases import CaseError
-from shared.phantoms.hand import make_hand, to_uint8
-from shared.points import to_file_indices
-from shared.readers import XrayReader
+from shared.io.cases import CaseError
+from shared.io.readers import XrayReader
 
 CANVAS = (192, 256)
 

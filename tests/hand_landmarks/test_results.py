@@ -11,11 +11,11 @@ from monai.data import MetaTensor
 
 from bundles.hand_landmarks.scripts.data import AttachLandmarksd, hand_datalist
 from bundles.hand_landmarks.scripts.evaluation import HandPointsd, measure_case, write_report
+from bundles.hand_landmarks.scripts.hand_anatomy import HAND_BONES
+from bundles.hand_landmarks.scripts.phantoms.phantom import write_hand_dataset
+from bundles.hand_landmarks.scripts.phantoms.shape import MEAN_SHAPE
 from bundles.hand_landmarks.scripts.results import HandResultd, hand_side, implausible_bones, landmark_map
-from bundles.hand_landmarks.scripts.shared.cases import CaseError
-from shared.hand_anatomy import HAND_BONES
-from shared.phantoms.hand import write_hand_dataset
-from shared.phantoms.hand_shape import MEAN_SHAPE
+from shared.io.cases import CaseError
 
 SHAPE = (400, 600)
 POINTS = MEAN_SHAPE * 1.8 + [200, 300]  # pixels of the file: 90 pixels across the wrist

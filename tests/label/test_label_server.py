@@ -19,8 +19,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from shared.itk_images import to_sitk, write_image
-from shared.phantoms.head_neck import make_head_neck
+from bundles.han_segmentation.scripts.phantoms import make_head_neck
+from shared.io.itk_images import to_sitk, write_image
 from shared.phantoms.torso.dataset import write_torso
 from shared.phantoms.torso.phantom import make_torso
 from tests.bundles.processes import clean_environment, free_port, run_bundle

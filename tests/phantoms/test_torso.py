@@ -6,7 +6,7 @@ from scipy.ndimage import label as components
 
 from shared.phantoms.torso import ANOMALIES, TISSUES, TorsoPhantom, make_torso
 from shared.phantoms.torso.spine_curve import random_spine
-from shared.spine_labels import CRANIOCAUDAL, SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
+from shared.spine.labels import CRANIOCAUDAL, SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
 
 COARSE = (4.0, 4.0, 4.0)
 L = VERTEBRA_LABELS

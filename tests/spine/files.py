@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from shared.itk_images import to_sitk
+from shared.io.itk_images import to_sitk
 
 
 def write_nifti(array: np.ndarray, affine: np.ndarray, folder: Path, case: str = "case") -> Path:

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from torch import Tensor
 
+from shared.geometry.grids import HU_RANGE
 from shared.phantoms.torso.phantom import TorsoPhantom
-from shared.spine.grids import HU_RANGE
-from shared.spine_labels import CRANIOCAUDAL
+from shared.spine.labels import CRANIOCAUDAL
 
 STEP = 32.0
 BALL_MM = 9.0

@@ -9,8 +9,8 @@ import numpy as np
 from shared.phantoms.torso.spine_curve import random_spine
 from shared.spine.candidates import CHANNELS, Candidate
 from shared.spine.field import FieldOfView
+from shared.spine.labels import SPINE_LABELS, VERTEBRA_LABELS, craniocaudal_order
 from shared.spine.sequence import SpineLabelling
-from shared.spine_labels import SPINE_LABELS, VERTEBRA_LABELS, craniocaudal_order
 
 SACRUM = SPINE_LABELS["sacrum"]
 RANK = {label: rank for rank, label in enumerate(CHANNELS)}

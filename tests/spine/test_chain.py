@@ -14,17 +14,17 @@ from monai.transforms import Compose, LoadImaged, SaveImaged
 from PIL import Image
 
 from bundles.vertebrae_segmentation.scripts.results import VertebraMasksd
-from shared.cases import CaseError, find_cases
+from shared.engines.batch import unfinished_cases
+from shared.io.cases import CaseError, find_cases
+from shared.io.volumes import VolumeReader
+from shared.io.writers import AtomicNibabelWriter
 from shared.phantoms.torso.phantom import TorsoPhantom
-from shared.spine.batch import unfinished_cases
 from shared.spine.centroids import write_named_centroids
+from shared.spine.labels import SPINE_NAMES
 from shared.spine.stage1 import SpineStage
 from shared.spine.stage2 import VertebraStage
 from shared.spine.stage3 import CropInferer
 from shared.spine.transforms import VertebraCropsd
-from shared.spine_labels import SPINE_NAMES
-from shared.volumes import VolumeReader
-from shared.writers import AtomicNibabelWriter
 from tests.spine.files import write_by_itk, write_dicom, write_nifti
 from tests.spine.oracles import encode, phantom_centres, segmentation_oracle, spine_oracle, vertebrae_oracle
 

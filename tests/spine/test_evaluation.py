@@ -6,11 +6,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from shared.cases import CaseError
+from bundles.vertebrae_segmentation.scripts.evaluate_results import main
+from shared.io.cases import CaseError
 from shared.spine.centroids import write_named_centroids
 from shared.spine.dataset import load_volume
 from shared.spine.documents import given_document, labelling_document, write_json
-from shared.spine.evaluate_results import main
 from shared.spine.evaluation import evaluation_cases, figures_of, read_truth, region_figures
 from shared.spine.sequence import SpineLabelling
 

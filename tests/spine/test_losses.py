@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from shared.heatmaps import HeatmapLoss
+from shared.geometry.heatmaps import HeatmapLoss
 from shared.spine.losses import VertebraHeatmapLoss
 
 SHAPE = (12, 12, 16)

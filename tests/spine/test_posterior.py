@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shared.heatmaps import gaussian_heatmaps
+from shared.geometry.heatmaps import gaussian_heatmaps
 from shared.spine.candidates import CHANNELS, Candidate
 from shared.spine.losses import VertebraHeatmapLoss
 from shared.spine.posterior import allow_rare, label_log_probabilities

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from shared.heatmaps import gaussian_heatmaps
+from shared.geometry.heatmaps import gaussian_heatmaps
 from shared.spine.candidates import CHANNELS
 from shared.spine.refine import place_chain, refine_points
 from shared.spine.statistics import load_statistics

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from shared.heatmaps import gaussian_heatmaps
+from shared.geometry.heatmaps import gaussian_heatmaps
 from shared.spine.candidates import CHANNELS, Candidate, find_candidates, merge_candidates
 from shared.spine.field import FieldOfView
+from shared.spine.labels import VERTEBRA_LABELS
 from shared.spine.sequence import ChainCosts, label_spine
 from shared.spine.statistics import load_statistics
-from shared.spine_labels import VERTEBRA_LABELS
 
 from .simulated import SACRUM, Network, Scene, cut_range, hits, phantom_spine, scene, vertebra_names
 

@@ -9,13 +9,13 @@ import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 
-from shared.cases import CaseError
-from shared.image_files import LPS_TO_RAS
-from shared.itk_images import place_image, resample, to_sitk
+from shared.engines.patches import tile_starts
+from shared.io.cases import CaseError
+from shared.io.image_files import LPS_TO_RAS
+from shared.io.itk_images import place_image, resample, to_sitk
 from shared.phantoms.torso.phantom import TorsoPhantom
 from shared.spine.candidates import Candidate
 from shared.spine.ct_check import check_ct, ct_warnings
-from shared.spine.patches import tile_starts
 from shared.spine.stage1 import SpineRegion, SpineStage, near_midline, spine_region
 from shared.spine.stage2 import VertebraStage, check_seen, is_upside_down, tiled_heatmaps
 from shared.spine.stage3 import CropInferer, merge_vertebrae, vertebra_inputs

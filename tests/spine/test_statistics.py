@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from shared.cases import CaseError
+from shared.io.cases import CaseError
 from shared.phantoms.torso.spine_curve import STEP_MM
 from shared.spine.chains import ChainCosts, step_costs, transitions
+from shared.spine.labels import SPINE_LABELS
 from shared.spine.statistics import (
     SHIPPED,
     TABLE_LABELS,
@@ -14,7 +15,6 @@ from shared.spine.statistics import (
     read_table,
     write_statistics,
 )
-from shared.spine_labels import SPINE_LABELS
 
 from .simulated import phantom_spine
 

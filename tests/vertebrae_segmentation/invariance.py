@@ -17,12 +17,12 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from shared.example_ct import example_ct, example_vertebrae
-from shared.image_files import LPS_TO_RAS
-from shared.itk_images import place_image, resample, to_sitk
+from shared.geometry.grids import bounding_grid
+from shared.io.example_ct import example_ct, example_vertebrae
+from shared.io.image_files import LPS_TO_RAS
+from shared.io.itk_images import place_image, resample, to_sitk
 from shared.spine.field import FieldOfView
-from shared.spine.grids import bounding_grid
-from shared.spine_labels import SPINE_NAMES
+from shared.spine.labels import SPINE_NAMES
 from tests.bundles.processes import run_bundle
 from tests.spine.files import write_dicom, write_nifti
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.io.test_volumes import write_series
 
 from shared.phantoms.torso.phantom import make_torso
 from tests.bundles.processes import bundle_command, run
 from tests.spine.files import write_nifti
-from tests.test_volumes import write_series
 from tests.vertebrae_segmentation.invariance import BUNDLE
 
 DATA = os.environ.get("BUNDLES_DATA")

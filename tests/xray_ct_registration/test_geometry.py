@@ -13,7 +13,7 @@ from bundles.xray_ct_registration.scripts.simulate import arc
 from bundles.xray_ct_registration.scripts.subject import reaching_detector, render_subject
 from bundles.xray_ct_registration.scripts.views import exposed, make_view
 from shared.drr.geometry import Detector, project_points
-from shared.json_files import write_json
+from shared.io.json_files import write_json
 from tests.xray_ct_registration.patient import DETECTOR, SPACE, a_pose, patient, pose_of
 
 

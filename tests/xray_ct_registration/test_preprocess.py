@@ -16,12 +16,15 @@ from PIL import Image
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from bundles.xray_ct_registration.scripts.bones import separate_bones
 from bundles.xray_ct_registration.scripts.coregistration import coregister, select_labels
 from bundles.xray_ct_registration.scripts.ct_cases import ct_cases, read_ct, read_labels
 from bundles.xray_ct_registration.scripts.preprocess import PreprocessCase
-from bundles.xray_ct_registration.scripts.shared.bones import separate_bones
-from bundles.xray_ct_registration.scripts.shared.cases import CaseDataset, CaseError
-from bundles.xray_ct_registration.scripts.shared.itk_images import (
+from bundles.xray_ct_registration.scripts.study import Study, clean, crop, mirror, split_sides
+from bundles.xray_ct_registration.scripts.transform_file import read_transform, transform_points
+from bundles.xray_ct_registration.scripts.write_cases import SaveStudy, preprocess_cases
+from shared.io.cases import CaseDataset, CaseError
+from shared.io.itk_images import (
     bounding_grid,
     map_points,
     mirror_image,
@@ -29,9 +32,6 @@ from bundles.xray_ct_registration.scripts.shared.itk_images import (
     move_image,
     resample,
 )
-from bundles.xray_ct_registration.scripts.study import Study, clean, crop, mirror, split_sides
-from bundles.xray_ct_registration.scripts.transform_file import read_transform, transform_points
-from bundles.xray_ct_registration.scripts.write_cases import SaveStudy, preprocess_cases
 from tests.bundles.processes import run
 from tests.xray_ct_registration.femurs import LEFT, METAL, RIGHT, Hips, fit_head, hips, surface_points
 

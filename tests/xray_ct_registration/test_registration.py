@@ -24,7 +24,7 @@ from bundles.xray_ct_registration.scripts.subject import render_subject
 from bundles.xray_ct_registration.scripts.views import make_view
 from bundles.xray_ct_registration.scripts.visualize import visualize_results
 from shared.drr.geometry import project_points
-from shared.json_files import write_json
+from shared.io.json_files import write_json
 from tests.xray_ct_registration.patient import DETECTOR, SPACE, a_pose, patient, pose_of, view_at
 
 SCHEDULE = Schedule(

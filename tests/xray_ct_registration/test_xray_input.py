@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 from bundles.xray_ct_registration.scripts.add_geometry import add_geometry
-from bundles.xray_ct_registration.scripts.shared.cases import CaseError, find_cases
-from bundles.xray_ct_registration.scripts.shared.drr.geometry import Detector
-from bundles.xray_ct_registration.scripts.shared.itk_images import read_image
-from bundles.xray_ct_registration.scripts.shared.xray_attenuation import attenuation
 from bundles.xray_ct_registration.scripts.xray_input import read_xray
+from shared.drr.geometry import Detector
+from shared.io.cases import CaseError, find_cases
+from shared.io.itk_images import read_image
+from shared.xray.attenuation import attenuation
 from tests.xray_ct_registration.test_tools import write_dicom
 
 GEOMETRY = {"DistanceSourceToDetector": 1020, "ImagerPixelSpacing": [0.3, 0.2]}

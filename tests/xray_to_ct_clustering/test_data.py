@@ -21,10 +21,11 @@ from bundles.xray_to_ct_clustering.scripts.data_protocol import Subject, cube, m
 from bundles.xray_to_ct_clustering.scripts.data_subjects import fine_size, load_subjects, subject_weights
 from bundles.xray_to_ct_clustering.scripts.data_tissues import TISSUES, body_of, tissue_map
 from bundles.xray_to_ct_clustering.scripts.dataset_pairs import PlainPairs, RandomPairs
-from bundles.xray_to_ct_clustering.scripts.shared.cases import CaseError
+from bundles.xray_to_ct_clustering.scripts.reprojection import hu_to_intensity
 from bundles.xray_to_ct_clustering.scripts.training import inside
-from shared.itk_images import to_sitk
-from shared.networks.clustering import BiplanarGeometry, hu_to_intensity
+from shared.io.cases import CaseError
+from shared.io.itk_images import to_sitk
+from shared.networks.clustering import BiplanarGeometry
 
 GEOMETRY = BiplanarGeometry(rows=32, columns=32, pixel_mm=12.8)
 SPOT = (30.0, -20.0, 45.0)  # RAS mm from the middle of the body

@@ -11,17 +11,13 @@ import torch
 from bundles.xray_to_ct_clustering.scripts import metrics
 from bundles.xray_to_ct_clustering.scripts.ablation import STUDIES, chosen_runs, nest_runs, summary_row
 from bundles.xray_to_ct_clustering.scripts.baselines import MeanGenerator, PlainGenerator
+from bundles.xray_to_ct_clustering.scripts.cluster_terms import tissue_impurity
 from bundles.xray_to_ct_clustering.scripts.evaluation import EvaluationInferer, measure_case, summarize, write_report
 from bundles.xray_to_ct_clustering.scripts.evaluation_clusters import contingency, tissue_purity
-from bundles.xray_to_ct_clustering.scripts.shared.cases import CaseError
+from bundles.xray_to_ct_clustering.scripts.losses import ClusterTrackingLoss
 from bundles.xray_to_ct_clustering.scripts.training import BiplanarLoss, GeneratorInferer, GeneratorView
-from shared.networks.clustering import (
-    BiplanarCTNetwork,
-    BiplanarGeometry,
-    ClusterTrackingLoss,
-    SpatialClusteringCTGenerator,
-    tissue_impurity,
-)
+from shared.io.cases import CaseError
+from shared.networks.clustering import BiplanarCTNetwork, BiplanarGeometry, SpatialClusteringCTGenerator
 
 GEOMETRY = BiplanarGeometry(rows=16, columns=16, pixel_mm=25.6)
 

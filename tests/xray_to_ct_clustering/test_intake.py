@@ -13,9 +13,6 @@ from PIL import Image
 from bundles.xray_to_ct_clustering.scripts.data_drr import scale_xrays
 from bundles.xray_to_ct_clustering.scripts.intake import Options, Picture, read_view, usual_position
 from bundles.xray_to_ct_clustering.scripts.make_pairs import write_dicom
-from bundles.xray_to_ct_clustering.scripts.shared.cases import CaseError
-from bundles.xray_to_ct_clustering.scripts.shared.drr.geometry import project_points
-from bundles.xray_to_ct_clustering.scripts.shared.networks.clustering.biplanar import BiplanarGeometry
 from bundles.xray_to_ct_clustering.scripts.standard_view import (
     collimated,
     field,
@@ -25,6 +22,9 @@ from bundles.xray_to_ct_clustering.scripts.standard_view import (
     standard_view,
     view_geometry,
 )
+from shared.drr.geometry import project_points
+from shared.io.cases import CaseError
+from shared.networks.clustering.biplanar import BiplanarGeometry
 from tests.xray_to_ct_clustering.xrays import GEOMETRY, appearance, as_bytes, pair, write_pngs
 
 KNOWN = Options(pixel_spacing=6.4, sdd=1800.0, orientation="as_is", absorbing="bright")

@@ -15,14 +15,14 @@ from monai.data import MetaTensor
 from bundles.xray_to_ct_clustering.scripts.data_drr import scale_xrays
 from bundles.xray_to_ct_clustering.scripts.data_protocol import cube
 from bundles.xray_to_ct_clustering.scripts.inferer import BiplanarInferer
+from bundles.xray_to_ct_clustering.scripts.reprojection import HU_RANGE
 from bundles.xray_to_ct_clustering.scripts.results import VolumeResultd, cluster_table, rendered_views, tissue_name
-from bundles.xray_to_ct_clustering.scripts.shared.cases import CaseError
-from bundles.xray_to_ct_clustering.scripts.shared.drr.geometry import project_points
-from bundles.xray_to_ct_clustering.scripts.shared.networks.clustering import (
+from shared.drr.geometry import project_points
+from shared.io.cases import CaseError
+from shared.networks.clustering import (
     BiplanarCTNetwork,
     SpatialClusteringCTGenerator,
 )
-from bundles.xray_to_ct_clustering.scripts.shared.networks.clustering.reprojection import HU_RANGE
 from tests.xray_to_ct_clustering.xrays import FINE_MM, GEOMETRY, SIZE, pair, subject
 
 FIELDS = dataclasses.asdict(GEOMETRY)

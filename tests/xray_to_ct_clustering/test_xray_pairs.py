@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from bundles.xray_to_ct_clustering.scripts.make_pairs import write_dicom
-from bundles.xray_to_ct_clustering.scripts.shared.cases import CaseError
 from bundles.xray_to_ct_clustering.scripts.xray_pairs import find_pairs, view_of
+from shared.io.cases import CaseError
 from tests.xray_to_ct_clustering.xrays import GEOMETRY, pair
 
 

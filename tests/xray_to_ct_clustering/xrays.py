@@ -14,7 +14,7 @@ from bundles.xray_to_ct_clustering.scripts.augment import random_deformation, wa
 from bundles.xray_to_ct_clustering.scripts.data_drr import render_pair, scale_xrays
 from bundles.xray_to_ct_clustering.scripts.data_protocol import cube
 from bundles.xray_to_ct_clustering.scripts.data_subjects import phantom_subject
-from bundles.xray_to_ct_clustering.scripts.shared.networks.clustering.biplanar import BiplanarGeometry
+from shared.networks.clustering.biplanar import BiplanarGeometry
 
 GEOMETRY = BiplanarGeometry(rows=64, columns=64, pixel_mm=6.4)
 FINE_MM = 10.0

@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .han_picture import beside
-from .shared.cases import CaseError, atomic_path
-from .shared.han_organs import NUMBERS
-from .shared.spine.grids import volume_affine
-from .shared.spine.patches import network_device, pad_to_multiple
-from .shared.volume_preview import plane, to_grey
+from .organs import NUMBERS
+from .shared.engines.patches import network_device, pad_to_multiple
+from .shared.geometry.grids import volume_affine
+from .shared.io.cases import CaseError, atomic_path
+from .shared.pictures.volume_preview import plane, to_grey
 
 EVERYWHERE = "all"
 SCALE = 3  # pixels of the picture per voxel of the working grid

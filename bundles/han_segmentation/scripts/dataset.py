@@ -18,12 +18,12 @@ from .han_input import AIR_HU, aligned_mr, as_volume, on_grid, working_grid
 from .han_output import labels_on_grid
 from .han_reader import read_han_case, validity_mask
 from .mr_registration import Alignment, align_mr
-from .shared.cases import CaseError
-from .shared.image_files import LPS_TO_RAS
-from .shared.itk_images import to_sitk
-from .shared.phantoms.head_neck.dataset import write_head_neck_dataset
-from .shared.prepared_folder import prepared_folder
-from .shared.seeding import mix_seed
+from .phantoms.dataset import write_head_neck_dataset
+from .shared.io.cases import CaseError
+from .shared.io.image_files import LPS_TO_RAS
+from .shared.io.itk_images import to_sitk
+from .shared.io.prepared_folder import prepared_folder
+from .shared.training.seeding import mix_seed
 
 Array = np.ndarray
 PREPARATION = 2  # number of the way of preparing; a new one makes what older versions have kept unusable

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .shared.han_organs import NAMES
-from .shared.itk_images import read_image
-from .shared.phantoms.head_neck import make_head_neck
-from .shared.phantoms.head_neck.dataset import write_nifti_case
+from .organs import NAMES
+from .phantoms import make_head_neck
+from .phantoms.dataset import write_nifti_case
+from .shared.io.itk_images import read_image
 
 SEED = 9100  # far from the seeds of training
 

@@ -18,9 +18,9 @@ from monai.transforms import MapTransform
 from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
-from .shared.spine.grids import volume_affine
-from .shared.spine.patches import network_device
-from .shared.weights import load_network
+from .shared.engines.patches import network_device
+from .shared.geometry.grids import volume_affine
+from .shared.io.weights import load_network
 
 
 def load_members(
@@ -29,7 +29,7 @@ def load_members(
     """One network per file of weights; none for an empty list.
 
     Raises:
-        CaseError: as :func:`~.shared.weights.load_network`.
+        CaseError: as :func:`~.shared.io.weights.load_network`.
     """
     return [load_network(deepcopy(network), path, device) for path in ckpt_paths if path]
 

@@ -23,12 +23,12 @@ from .han_reader import HanCase, read_reference, validity_mask
 from .inference_input import ORIGINAL
 from .laterality import side_warnings
 from .metrics import mask_figures, slice_wise_dice
-from .shared.cases import CaseError, atomic_path
-from .shared.han_organs import NAMES, SMALL_ORGANS
-from .shared.itk_images import to_sitk
-from .shared.plots import save_figure
-from .shared.reports import write_metrics
-from .shared.spine.grids import volume_affine
+from .organs import NAMES, SMALL_ORGANS
+from .shared.evaluation.reports import write_metrics
+from .shared.geometry.grids import volume_affine
+from .shared.io.cases import CaseError, atomic_path
+from .shared.io.itk_images import to_sitk
+from .shared.pictures.plots import save_figure
 
 # performance bands: lowest Dice and colour
 BANDS = ((0.95, "#1a7a3a"), (0.9, "#57a845"), (0.8, "#a9c23f"), (0.6, "#e0a030"), (-1.0, "#c8452f"))

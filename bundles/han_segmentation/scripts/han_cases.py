@@ -17,8 +17,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .shared.cases import VOLUME_SUFFIXES, CaseError, find_cases, image_suffix, visible
-from .shared.han_organs import NUMBERS
+from .organs import NUMBERS
+from .shared.io.cases import VOLUME_SUFFIXES, CaseError, find_cases, image_suffix, visible
 
 
 def stem(path: Path) -> str:

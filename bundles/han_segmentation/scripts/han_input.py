@@ -14,10 +14,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from .mr_registration import Alignment, mr_level
-from .shared.image_files import LPS_TO_RAS
-from .shared.itk_images import index_matrix, move_image, place_image, resample, to_sitk
-from .shared.spine.grids import axis_order, resample_aligned, to_grid, volume_affine
-from .shared.spine.volume_box import cut_box, volume_bounds
+from .shared.geometry.grids import axis_order, resample_aligned, to_grid, volume_affine
+from .shared.geometry.volume_box import cut_box, volume_bounds
+from .shared.io.image_files import LPS_TO_RAS
+from .shared.io.itk_images import index_matrix, move_image, place_image, resample, to_sitk
 
 # HU of soft tissue; of bone and air; of brain, in which the brainstem differs from its surroundings by a few HU
 WINDOWS = ((-160.0, 240.0), (-500.0, 1500.0), (-10.0, 90.0))

@@ -17,7 +17,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from torch import Tensor
 
-from .shared.spine.grids import volume_affine
+from .shared.geometry.grids import volume_affine
 
 SLAB_VOXELS = 2_000_000
 CHUNK_PLACES = 200_000  # that are interpolated at a time

@@ -9,10 +9,10 @@ import numpy as np
 from monai.data import MetaTensor
 from PIL import Image, ImageDraw, ImageFont
 
-from .shared.han_organs import NAMES, NUMBERS
-from .shared.spine.grids import to_grid, volume_affine
-from .shared.spine.volume_box import cut_box, volume_bounds
-from .shared.volume_preview import ENDS, draw_plane, label_colour, plane, to_grey
+from .organs import NAMES, NUMBERS
+from .shared.geometry.grids import to_grid, volume_affine
+from .shared.geometry.volume_box import cut_box, volume_bounds
+from .shared.pictures.volume_preview import ENDS, draw_plane, label_colour, plane, to_grey
 
 WINDOW = (-160.0, 240.0)  # soft tissue
 STEP_MM = 1.0

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from .shared.cases import CaseError, one_line
-from .shared.han_organs import NAMES, NUMBERS, OPENKBP_LABELS, OPENKBP_TO_HAN, organ_numbers, relabel
-from .shared.itk_images import index_matrix, read_image, same_grid
+from .organs import NAMES, NUMBERS, OPENKBP_LABELS, OPENKBP_TO_HAN, organ_numbers, relabel
+from .shared.io.cases import CaseError, one_line
+from .shared.io.itk_images import index_matrix, read_image, same_grid
 
 AIR_BELOW_HU = -200.0  # some voxel of every CT of a head is darker
 GRID_TOLERANCE = 0.1  # voxels by which a segmentation may be off the grid of its CT

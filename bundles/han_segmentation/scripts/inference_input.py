@@ -17,9 +17,9 @@ from .han_cases import find_han_cases
 from .han_input import AIR_HU, aligned_mr, network_input, on_grid, working_grid
 from .han_reader import check_hu
 from .mr_registration import Alignment, align_mr
-from .shared.cases import CaseError
-from .shared.itk_images import read_image, to_sitk
-from .shared.settings import flag
+from .shared.engines.settings import flag
+from .shared.io.cases import CaseError
+from .shared.io.itk_images import read_image, to_sitk
 
 REGISTRATION_MM = 2.0  # voxels of the CT to which the MR is registered
 LEAST_MM = 60.0  # a CT of which every organ would be cut off

@@ -10,8 +10,8 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor
 
-from .shared.han_organs import NAMES, mirrored_numbers
-from .shared.settings import flag
+from .organs import NAMES, mirrored_numbers
+from .shared.engines.settings import flag
 
 LEFT_RIGHT = 2  # axis of (B, C, X, Y, Z)
 

@@ -12,8 +12,8 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import ensure_tuple
 
-from .shared.han_organs import NAMES, ORGANS, PAIRS, mirrored_numbers
-from .shared.spine.grids import volume_affine
+from .organs import NAMES, ORGANS, PAIRS, mirrored_numbers
+from .shared.geometry.grids import volume_affine
 
 LEFT_SIGN = -1.0  # of x in RAS
 MARGIN_MM = 2.0

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .shared.han_organs import NAMES
+from .organs import NAMES
 
 
 class PartialLoss(nn.Module):

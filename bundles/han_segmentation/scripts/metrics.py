@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from monai.metrics.utils import get_mask_edges, get_surface_distance
 
-from .shared.han_organs import NAMES
+from .organs import NAMES
 
 Array = np.ndarray
 MARGIN = 2  # voxels around both masks for the distances

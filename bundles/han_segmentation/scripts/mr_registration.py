@@ -11,8 +11,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from .shared.itk_images import AIR_HU, aligned_grid, image_center, map_points, move_image, resample
-from .shared.rigid import Level, Start, mask_points, register_rigid, rigid_matrix
+from .shared.geometry.rigid import Level, Start, mask_points, register_rigid, rigid_matrix
+from .shared.io.itk_images import AIR_HU, aligned_grid, image_center, map_points, move_image, resample
 
 BODY_HU = -400.0
 MASK_MM = 4.0

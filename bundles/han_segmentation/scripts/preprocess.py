@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from .dataset import check_reference
 from .han_picture import han_picture
-from .shared.cases import CaseDataset, CaseFailure, atomic_path
-from .shared.han_organs import NAMES
+from .organs import NAMES
+from .shared.io.cases import CaseDataset, CaseFailure, atomic_path
 
 logger = logging.getLogger(__name__)
 MR_WINDOW = (0.0, 255.0)

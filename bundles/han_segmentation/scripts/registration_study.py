@@ -20,9 +20,9 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from .mr_registration import align_mr, target_error
-from .shared.itk_images import aligned_grid, image_center, move_image, read_image, resample
-from .shared.json_files import write_json
-from .shared.rigid import rigid_matrix
+from .shared.geometry.rigid import rigid_matrix
+from .shared.io.itk_images import aligned_grid, image_center, move_image, read_image, resample
+from .shared.io.json_files import write_json
 
 GRID_MM = 2.0
 REACH_MM = 60.0  # from the centre of the MR, of the points that errors are measured at

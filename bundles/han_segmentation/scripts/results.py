@@ -17,11 +17,11 @@ from monai.transforms import MapTransform
 
 from .han_picture import han_picture
 from .laterality import side_warnings
+from .organs import NAMES, ORGANS
 from .rtstruct import is_series, write_structure_set
-from .shared.cases import atomic_path, image_suffix
-from .shared.han_organs import NAMES, ORGANS
-from .shared.json_files import write_json
-from .shared.spine.grids import volume_affine
+from .shared.geometry.grids import volume_affine
+from .shared.io.cases import atomic_path, image_suffix
+from .shared.io.json_files import write_json
 
 POSTFIX = "segmentation"
 FORMATS = {".nrrd": ".nrrd", ".nhdr": ".nrrd"}  # of the result by that of the CT; NIfTI for every other

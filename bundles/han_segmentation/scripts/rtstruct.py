@@ -21,11 +21,11 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 from skimage.measure import find_contours
 
-from .shared.cases import atomic_path, holds_dicom
-from .shared.dicom import read_header
-from .shared.image_files import LPS_TO_RAS
-from .shared.volume_preview import label_colour
-from .shared.volumes import read_slices, series_affine
+from .shared.io.cases import atomic_path, holds_dicom
+from .shared.io.dicom import read_header
+from .shared.io.image_files import LPS_TO_RAS
+from .shared.io.volumes import read_slices, series_affine
+from .shared.pictures.volume_preview import label_colour
 
 PATIENT_TAGS = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 STUDY_TAGS = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .dataset import MR_SCALE
 from .han_input import AIR_HU, windowed
-from .shared.deform import Deformation, random_controls, sample
-from .shared.han_organs import NAMES, mirrored_numbers
+from .organs import NAMES, mirrored_numbers
+from .shared.geometry.deform import Deformation, random_controls, sample
 
 Array = np.ndarray
 CONTROLS = 5  # points of the B-spline along each axis

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from .han_input import network_input
 from .han_output import labels_on_grid, target_box
 from .laterality import label_centres
-from .shared.han_organs import NUMBERS, SMALL_ORGANS
-from .shared.spine.grids import volume_affine
-from .shared.spine.patches import network_device
-from .shared.weights import load_network
+from .organs import NUMBERS, SMALL_ORGANS
+from .shared.engines.patches import network_device
+from .shared.geometry.grids import volume_affine
+from .shared.io.weights import load_network
 
 Array = np.ndarray
 TYPICAL = Path(__file__).with_name("typical_centres.json")
@@ -130,7 +130,7 @@ def load_fine_network(
     An empty path counts as none: `monai.bundle run` drops options whose value is None.
 
     Raises:
-        CaseError: as :func:`~.shared.weights.load_network`.
+        CaseError: as :func:`~.shared.io.weights.load_network`.
     """
     return load_network(network, ckpt_path, device) if ckpt_path else None
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from .dataset import MR_SCALE, PrepareHan
 from .han_input import AIR_HU, windowed
 from .samples import crop_box
-from .shared.settings import flag
+from .shared.engines.settings import flag
 
 CHANNELS = (0, -2)  # of the 3-D network's input: soft tissue and T1
 

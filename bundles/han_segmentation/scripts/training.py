@@ -15,10 +15,10 @@ from monai.handlers import IgniteMetricHandler
 from torch import Tensor, nn
 
 from .metrics import organ_dice
-from .shared.cases import CaseError
-from .shared.items import iteration_items
-from .shared.point_metrics import PointErrorMetric
-from .shared.weights import read_tensors
+from .shared.engines.items import iteration_items
+from .shared.evaluation.point_metrics import PointErrorMetric
+from .shared.io.cases import CaseError
+from .shared.io.weights import read_tensors
 
 
 def prepare_batch(

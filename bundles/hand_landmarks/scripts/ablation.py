@@ -17,7 +17,7 @@ import fire
 from mlflow.tracking import MlflowClient
 from monai.utils import path_to_sqlite_uri
 
-from .shared.plots import draw_curves, save_figure
+from .shared.pictures.plots import draw_curves, save_figure
 
 EXPERIMENT = "linear_decay"
 RUNS = {"constant": False, "linear decay": True}

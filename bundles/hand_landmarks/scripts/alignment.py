@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .shared.phantoms.hand_shape import MEAN_SHAPE
-from .shared.points import fit_similarity, transform_points
+from .phantoms.shape import MEAN_SHAPE
+from .points import fit_similarity, transform_points
 
 MARGIN_MM = 14.0
 """Space left around the landmarks in the upright frame, for fingertips and for errors of the first pass."""

@@ -12,8 +12,8 @@ from monai.transforms import MapTransform, Randomizable
 from torch import Tensor
 
 from .alignment import overview_matrix, upright_matrix
-from .shared.deform import Deformation, random_controls
-from .shared.hand_anatomy import WRIST, WRIST_MM
+from .hand_anatomy import WRIST, WRIST_MM
+from .shared.geometry.deform import Deformation, random_controls
 
 
 class RandHandViewd(Randomizable, MapTransform):

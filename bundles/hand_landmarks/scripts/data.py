@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from monai.transforms import Transform
 
-from .shared.cases import CaseError
-from .shared.hand_anatomy import HAND_LANDMARK_NAMES
-from .shared.phantoms.hand import write_hand_dataset
-from .shared.point_files import LandmarkRow, match_landmarks, read_landmark_table
+from .hand_anatomy import HAND_LANDMARK_NAMES
+from .phantoms.phantom import write_hand_dataset
+from .shared.io.cases import CaseError
+from .shared.io.point_files import LandmarkRow, match_landmarks, read_landmark_table
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".nii.gz", ".nii", ".mha")
 

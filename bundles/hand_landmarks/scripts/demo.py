@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .shared.hand_anatomy import WRIST, WRIST_MM
-from .shared.phantoms.hand import write_hand_dataset
-from .shared.point_files import read_landmark_table
+from .hand_anatomy import WRIST, WRIST_MM
+from .phantoms.phantom import write_hand_dataset
+from .shared.io.point_files import read_landmark_table
 
 HANDS = 4
 SEED = 4200  # far from the seeds of training

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from .shared.hand_anatomy import HAND_LANDMARK_NAMES, WRIST, WRIST_MM
-from .shared.plots import save_figure
-from .shared.point_metrics import RADII_MM, image_errors, point_errors, summarize_errors
-from .shared.points import to_file_indices
-from .shared.reports import write_metrics
+from .hand_anatomy import HAND_LANDMARK_NAMES, WRIST, WRIST_MM
+from .points import to_file_indices
+from .shared.evaluation.point_metrics import RADII_MM, image_errors, point_errors, summarize_errors
+from .shared.evaluation.reports import write_metrics
+from .shared.pictures.plots import save_figure
 
 RADII_PX = (10.0,)
 IPE_SIZE = 256

@@ -9,10 +9,10 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from .alignment import overview_matrix, upright_matrix
-from .shared.deform import Deformation, sample
-from .shared.heatmaps import decode_heatmaps
-from .shared.points import transform_points
-from .shared.settings import flag
+from .points import transform_points
+from .shared.engines.settings import flag
+from .shared.geometry.deform import Deformation, sample
+from .shared.geometry.heatmaps import decode_heatmaps
 
 
 class HandLandmarkInferer(Inferer):

@@ -13,11 +13,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from .alignment import overview_matrix
-from .shared.cases import CaseDataset, CaseFailure, atomic_path
-from .shared.deform import Deformation
-from .shared.heatmaps import gaussian_heatmaps
-from .shared.json_files import write_json
-from .shared.points import transform_points
+from .points import transform_points
+from .shared.geometry.deform import Deformation
+from .shared.geometry.heatmaps import gaussian_heatmaps
+from .shared.io.cases import CaseDataset, CaseFailure, atomic_path
+from .shared.io.json_files import write_json
 
 logger = logging.getLogger(__name__)
 

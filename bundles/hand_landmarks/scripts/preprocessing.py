@@ -20,9 +20,9 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 from skimage.filters import gaussian, threshold_otsu
 
-from .shared.cases import CaseError
-from .shared.points import transform_points
-from .shared.settings import flag
+from .points import transform_points
+from .shared.engines.settings import flag
+from .shared.io.cases import CaseError
 
 REFERENCE_FILE = Path(__file__).with_name("hand_reference.json")
 

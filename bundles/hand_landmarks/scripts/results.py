@@ -15,12 +15,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .alignment import upright_matrix
+from .hand_anatomy import HAND_BONES, HAND_LANDMARK_NAMES, WRIST, WRIST_MM
 from .inferer import hand_score
-from .shared.cases import CaseError, atomic_path
-from .shared.hand_anatomy import HAND_BONES, HAND_LANDMARK_NAMES, WRIST, WRIST_MM
-from .shared.phantoms.hand_shape import MEAN_SHAPE, SHAPE_MODES
-from .shared.point_files import landmark_result, write_landmarks
-from .shared.points import to_file_indices, transform_points
+from .phantoms.shape import MEAN_SHAPE, SHAPE_MODES
+from .points import to_file_indices, transform_points
+from .shared.io.cases import CaseError, atomic_path
+from .shared.io.point_files import landmark_result, write_landmarks
 
 LOW_CONFIDENCE = 0.3
 MAX_PICTURE = 1024

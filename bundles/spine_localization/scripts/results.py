@@ -14,17 +14,17 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from PIL import Image, ImageDraw
 
+from .shared.geometry.grids import to_grid, volume_affine
+from .shared.geometry.volume_box import file_name
+from .shared.pictures.volume_preview import BONE_WINDOW, to_grey
 from .shared.spine.balls import ball_map
 from .shared.spine.crops import sample_grid
 from .shared.spine.ct_check import ct_warnings
 from .shared.spine.documents import spine_document, write_json
-from .shared.spine.grids import to_grid, volume_affine
 from .shared.spine.merging import covered_box, sample_box
 from .shared.spine.spine_picture import join, save_picture
 from .shared.spine.stage1 import SpineRegion, check_spine, near_midline, spine_region
 from .shared.spine.transforms import ORIGINAL, case_name
-from .shared.spine.volume_box import file_name
-from .shared.volume_preview import BONE_WINDOW, to_grey
 
 SPINE, CENTROID = 1, 2  # labels of the map
 PREVIEW_MM = 2.0

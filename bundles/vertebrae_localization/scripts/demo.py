@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .shared.spine.demo_run import run_inference, true_centres
-from .shared.spine_labels import VERTEBRA_LABELS
+from .shared.spine.labels import VERTEBRA_LABELS
 
 HIT_MM = 20.0
 

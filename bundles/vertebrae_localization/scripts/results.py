@@ -12,8 +12,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from .shared.point_files import write_landmarks
-from .shared.settings import flag
+from .shared.engines.settings import flag
+from .shared.io.point_files import write_landmarks
 from .shared.spine.balls import ball_map
 from .shared.spine.ct_check import ct_warnings
 from .shared.spine.documents import labelling_document, picture_title, points_of, write_json

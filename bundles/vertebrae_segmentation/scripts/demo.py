@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.nifti1 import Nifti1Image
 
-from .shared.example_ct import example_vertebrae, whole_vertebrae
+from .shared.io.example_ct import example_vertebrae, whole_vertebrae
 from .shared.spine.demo_run import run_inference
 
 

@@ -11,9 +11,9 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from .shared.cases import find_cases
-from .shared.itk_images import to_sitk
-from .shared.spine.grids import volume_affine
+from .shared.geometry.grids import volume_affine
+from .shared.io.cases import find_cases
+from .shared.io.itk_images import to_sitk
 
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "pipeline.json"
 

@@ -12,15 +12,15 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from .shared.point_files import write_landmarks
-from .shared.spine.anatomy import vertebra_table, write_vertebra_table
+from .anatomy import vertebra_table, write_vertebra_table
+from .shared.geometry.grids import volume_affine
+from .shared.io.point_files import write_landmarks
 from .shared.spine.ct_check import ct_warnings
 from .shared.spine.documents import picture_title, points_of, write_json
-from .shared.spine.grids import volume_affine
+from .shared.spine.labels import SPINE_NAMES
 from .shared.spine.spine_picture import save_picture, spine_picture
 from .shared.spine.stage3 import merge_vertebrae
 from .shared.spine.transforms import ORIGINAL, case_name
-from .shared.spine_labels import SPINE_NAMES
 
 
 class VertebraMasksd(MapTransform):

@@ -12,9 +12,9 @@ from pathlib import Path
 import fire
 from pydicom.dataset import Dataset
 
-from .shared.cases import CaseError, atomic_path
-from .shared.dicom import read_header
-from .shared.readers import TOMOGRAPHIC
+from .shared.io.cases import CaseError, atomic_path
+from .shared.io.dicom import read_header
+from .shared.io.readers import TOMOGRAPHIC
 
 # Limits of plausible values: C-arms have 0.9 m, chest stands 2 m, pictures of whole legs 3 m.
 SDD_MM = (100.0, 5000.0)

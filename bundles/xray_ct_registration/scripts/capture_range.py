@@ -18,9 +18,9 @@ from .pose_file import read_pose
 from .pose_space import PoseSpace
 from .register import Schedule, refine_starts, working_views
 from .registration_cases import LoadViews
-from .shared.cases import CaseError
-from .shared.plots import save_figure
-from .shared.reports import write_metrics
+from .shared.evaluation.reports import write_metrics
+from .shared.io.cases import CaseError
+from .shared.pictures.plots import save_figure
 from .subject import Subject
 
 SUCCESS_MM = 2.0

@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from .shared.itk_images import AIR_HU, aligned_grid, index_matrix, map_points, move_image, resample
-from .shared.rigid import RigidResult, Start, image_starts, mask_starts, register_rigid
+from .shared.geometry.rigid import RigidResult, Start, image_starts, mask_starts, register_rigid
+from .shared.io.itk_images import AIR_HU, aligned_grid, index_matrix, map_points, move_image, resample
 
 QUALITY_SPACING_MM = 2.0
 REGION_MM = 8.0  # soft tissue around the labels that is compared as well

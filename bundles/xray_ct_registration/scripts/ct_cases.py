@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .shared.cases import CaseError, find_cases, image_suffix
-from .shared.itk_images import read_image, resample, same_grid, to_sitk
-from .shared.volumes import VolumeReader
+from .shared.io.cases import CaseError, find_cases, image_suffix
+from .shared.io.itk_images import read_image, resample, same_grid, to_sitk
+from .shared.io.volumes import VolumeReader
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from .confidence import mtre
 from .pose_file import read_pose
 from .pose_space import PoseSpace
 from .shared.drr.geometry import Detector
-from .shared.example_ct import example_ct
+from .shared.io.example_ct import example_ct
 from .simulate import simulate_cases
 from .subject import load_subject
 

@@ -14,7 +14,7 @@ from .confidence import Limits
 from .pose_space import PoseSpace
 from .register import Registration, Schedule, register
 from .shared.drr.geometry import Detector
-from .shared.weights import load_network
+from .shared.io.weights import load_network
 from .subject import Subject
 from .views import View
 

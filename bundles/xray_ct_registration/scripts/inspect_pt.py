@@ -12,7 +12,7 @@ import fire
 import torch
 from torch import Tensor
 
-from .shared.cases import CaseError, one_line
+from .shared.io.cases import CaseError, one_line
 
 LONGEST_VALUE = 60
 STARTS = (b"PK", b"\x80")  # of a zip archive, and of a pickle as older versions wrote it

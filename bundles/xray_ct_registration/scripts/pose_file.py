@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .shared.cases import CaseError
 from .shared.drr.geometry import Detector, projection_matrix
+from .shared.io.cases import CaseError
 
 FRAMES = {
     "world": "RAS mm",

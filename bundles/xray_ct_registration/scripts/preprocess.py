@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from .bones import separate_bones
 from .coregistration import LIMITS, coregister, inside_image, reference_itself, select_labels
 from .ct_cases import ct_cases, labels_on_grid, read_ct, read_labels
-from .shared.bones import separate_bones
-from .shared.cases import CaseError
-from .shared.itk_images import AIR_HU, bounding_grid, image_center, move_image, resample
-from .shared.masks import keep_largest_components, present_labels
+from .shared.geometry.masks import keep_largest_components, present_labels
+from .shared.io.cases import CaseError
+from .shared.io.itk_images import AIR_HU, bounding_grid, image_center, move_image, resample
 from .study import Study, clean, crop, mirror, split_sides
 from .transform_file import grid_values, is_on_grid, read_transform
 

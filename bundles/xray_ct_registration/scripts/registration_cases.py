@@ -13,9 +13,9 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from .shared.cases import CaseError, find_cases
 from .shared.drr.geometry import Detector
-from .shared.xray_attenuation import Absorbing
+from .shared.io.cases import CaseError, find_cases
+from .shared.xray.attenuation import Absorbing
 from .views import make_view
 from .xray_input import read_xray
 

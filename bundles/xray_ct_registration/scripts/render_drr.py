@@ -13,10 +13,10 @@ from torch import Tensor
 
 from .pose_file import read_pose
 from .results import unit_range
-from .shared.cases import CaseError
 from .shared.drr.geometry import Detector
 from .shared.drr.render import BACKENDS, render
-from .shared.weights import read_tensors
+from .shared.io.cases import CaseError
+from .shared.io.weights import read_tensors
 from .simulate import write_png
 from .subject import Subject, reaching_detector
 

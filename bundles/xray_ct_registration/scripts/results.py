@@ -14,9 +14,9 @@ from torch import Tensor
 
 from .pose_file import pose_document
 from .register import Registration
-from .shared.cases import atomic_path
-from .shared.json_files import write_json
-from .shared.plots import save_figure
+from .shared.io.cases import atomic_path
+from .shared.io.json_files import write_json
+from .shared.pictures.plots import save_figure
 from .simulate import write_png
 from .subject import Subject, render_subject
 from .views import View, view_poses

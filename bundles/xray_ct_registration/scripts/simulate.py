@@ -18,11 +18,11 @@ from torch import Tensor
 
 from .pose_file import pose_document
 from .pose_space import PoseSpace
-from .shared.cases import atomic_path
 from .shared.drr.attenuation import log_image, transmission, with_quantum_noise
 from .shared.drr.geometry import Detector
-from .shared.json_files import write_json
-from .shared.seeding import mix_seed
+from .shared.io.cases import atomic_path
+from .shared.io.json_files import write_json
+from .shared.training.seeding import mix_seed
 from .subject import Subject, load_subject, render_subject
 
 PHOTONS = 20000.0  # per unattenuated pixel; behind the middle of a chest some hundreds arrive

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from .shared.cases import CaseError
-from .shared.itk_images import crop_image, image_center, mirror_image, mirror_matrix
-from .shared.masks import edges_touched, keep_largest_components, label_box, present_labels
+from .shared.geometry.masks import edges_touched, keep_largest_components, label_box, present_labels
+from .shared.io.cases import CaseError
+from .shared.io.itk_images import crop_image, image_center, mirror_image, mirror_matrix
 
 MUCH_REMOVED = 0.1  # of a label: no mere islands
 

@@ -11,11 +11,11 @@ from monai.data import MetaTensor
 from monai.transforms import LoadImage
 from torch import Tensor
 
-from .shared.cases import CaseError
 from .shared.drr.attenuation import hu_to_attenuation
 from .shared.drr.geometry import Detector, as_batch
 from .shared.drr.render import render
-from .shared.volumes import VolumeReader
+from .shared.io.cases import CaseError
+from .shared.io.volumes import VolumeReader
 
 BONE_HU = 250.0
 TARGETS = 400  # points of the patient by which a pose is measured

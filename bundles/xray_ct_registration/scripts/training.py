@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from .augment import augment
 from .network_io import decode, network_input
 from .pose_space import PoseSpace
-from .shared.cases import find_cases
 from .shared.drr.geometry import Detector, invert_rigid
 from .shared.drr.pose import double_geodesic
 from .shared.drr.similarity import multiscale_ncc
-from .shared.point_metrics import image_errors
-from .shared.seeding import mix_seed
+from .shared.evaluation.point_metrics import image_errors
+from .shared.io.cases import find_cases
+from .shared.training.seeding import mix_seed
 from .subject import Subject, load_subject, render_subject
 
 

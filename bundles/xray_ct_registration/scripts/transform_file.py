@@ -15,9 +15,9 @@ import fire
 import numpy as np
 import SimpleITK as sitk
 
-from .shared.cases import CaseError
-from .shared.itk_images import map_points
-from .shared.json_files import write_json
+from .shared.io.cases import CaseError
+from .shared.io.itk_images import map_points
+from .shared.io.json_files import write_json
 
 
 def grid_values(image: sitk.Image) -> dict[str, list]:

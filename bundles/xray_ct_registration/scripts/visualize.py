@@ -22,10 +22,10 @@ from torch import Tensor
 from .evaluation import read_gray
 from .render_drr import case_of, read_result, render_quality, result_paths
 from .results import unit_range
-from .shared.cases import atomic_path
 from .shared.drr.attenuation import hu_to_attenuation
 from .shared.drr.geometry import Detector, pixels_to_world
-from .shared.plots import save_figure
+from .shared.io.cases import atomic_path
+from .shared.pictures.plots import save_figure
 from .subject import Subject
 
 VIEWER = Path(__file__).with_name("viewer.html")

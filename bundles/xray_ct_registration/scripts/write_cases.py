@@ -13,12 +13,12 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from .shared.cases import CaseDataset, CaseError, CaseFailure, atomic_path
-from .shared.itk_images import write_image
-from .shared.json_files import write_json
-from .shared.masks import present_labels
-from .shared.reports import plain
-from .shared.volume_preview import three_planes
+from .shared.evaluation.reports import plain
+from .shared.geometry.masks import present_labels
+from .shared.io.cases import CaseDataset, CaseError, CaseFailure, atomic_path
+from .shared.io.itk_images import write_image
+from .shared.io.json_files import write_json
+from .shared.pictures.volume_preview import three_planes
 from .study import Study
 from .transform_file import grid_values, write_transform
 

@@ -13,11 +13,10 @@ import torch
 from pydicom.dataset import Dataset
 from torch import Tensor
 
-from .shared.cases import CaseError, is_dicom
-from .shared.drr.dicom import pose_from_dicom
 from .shared.drr.geometry import Detector
-from .shared.readers import XrayReader
-from .shared.xray_attenuation import (
+from .shared.io.cases import CaseError, is_dicom
+from .shared.io.readers import XrayReader
+from .shared.xray.attenuation import (
     ABSORBING,
     MAX_ASPECT,
     MIN_SIZE,
@@ -26,6 +25,7 @@ from .shared.xray_attenuation import (
     header_spacing,
     read_dicom,
 )
+from .shared.xray.dicom import pose_from_dicom
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .shared.cases import CaseError
-from .shared.weights import read_tensors
+from .shared.io.cases import CaseError
+from .shared.io.weights import read_tensors
 
 SIDE = 32  # pixels of the compared pictures
 COMPONENTS = 16

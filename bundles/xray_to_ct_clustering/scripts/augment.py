@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .data_protocol import Subject
-from .shared.deform import Deformation, random_controls, sample
-from .shared.itk_images import AIR_HU
+from .shared.geometry.deform import Deformation, random_controls, sample
+from .shared.io.itk_images import AIR_HU
 from .shared.networks.clustering.biplanar import BiplanarGeometry
 
 CONTROLS = 5  # points of the spline along each axis of the cube

@@ -15,8 +15,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .shared.cases import CaseError
-from .shared.itk_images import AIR_HU, bounding_grid, read_image, resample, to_sitk
+from .shared.io.cases import CaseError
+from .shared.io.itk_images import AIR_HU, bounding_grid, read_image, resample, to_sitk
 
 EXTENT_MM = 320.0  # edge of the cube
 BODY_HU = -400.0  # skin and everything denser

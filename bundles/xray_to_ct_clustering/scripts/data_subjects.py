@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from .data_protocol import EXTENT_MM, Subject, make_subject, phantom_image, read_subject
-from .shared.cases import CaseError, atomic_path, describe, find_cases
-from .shared.example_ct import example_ct
-from .shared.parallel import rank, world_size
+from .shared.engines.parallel import rank, world_size
+from .shared.io.cases import CaseError, atomic_path, describe, find_cases
+from .shared.io.example_ct import example_ct
 from .shared.phantoms.torso import make_torso
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .shared.networks.clustering.reprojection import intensity_to_hu
+from .reprojection import intensity_to_hu
 
 TISSUES = {"air": 0, "lung": 1, "soft": 2, "bone": 3}  # air: outside, and whatever is none of the others
 LUNG_HU = (-980.0, -500.0)

@@ -16,10 +16,10 @@ from .augment import random_deformation, random_geometry, varied_densities, vari
 from .data_drr import render_pair, scale_xrays
 from .data_protocol import Subject, cube, pooled
 from .data_subjects import fine_size, subject_weights
-from .shared.cases import atomic_path
+from .reprojection import hu_to_intensity
+from .shared.io.cases import atomic_path
 from .shared.networks.clustering.biplanar import BiplanarGeometry
-from .shared.networks.clustering.reprojection import hu_to_intensity
-from .shared.seeding import mix_seed
+from .shared.training.seeding import mix_seed
 
 
 def pair_item(hu: Tensor, fine_mm: float, factor: int, geometry: BiplanarGeometry) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 
 from .make_pairs import make_pairs
 from .metrics import psnr
-from .shared.networks.clustering.reprojection import hu_to_intensity
+from .reprojection import hu_to_intensity
 
 PHANTOM = 9001  # no phantom of the training
 

@@ -15,17 +15,17 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor
 
+from .cluster_terms import assignment_entropy
 from .data_tissues import TISSUES, body_of, tissue_map
 from .evaluation_clusters import cluster_figures, cluster_rows, merged_rows
 from .metrics import FIGURES, mae_hu, psnr
-from .shared.cases import atomic_path
+from .reprojection import HU_RANGE, ReprojectionLoss, intensity_to_hu
+from .shared.engines.settings import flag
+from .shared.evaluation.reports import plain, write_metrics
+from .shared.io.cases import atomic_path
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
-from .shared.networks.clustering.cluster_terms import assignment_entropy
-from .shared.networks.clustering.reprojection import HU_RANGE, ReprojectionLoss, intensity_to_hu
 from .shared.networks.clustering.tracking import PositionIntensityTracker
-from .shared.networks.clustering.voxel_clusters import voxel_clusters
-from .shared.reports import plain, write_metrics
-from .shared.settings import flag
+from .voxel_clusters import voxel_clusters
 
 SPAN_HU = HU_RANGE[1] - HU_RANGE[0]
 CHANNELS = ("intensity", "uncertainty", "cluster", "confidence", "entropy")

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .cluster_statistics import cluster_separation, cluster_statistics
 from .data_tissues import TISSUES
-from .shared.networks.clustering.cluster_statistics import cluster_separation, cluster_statistics
-from .shared.networks.clustering.reprojection import intensity_to_hu
+from .reprojection import intensity_to_hu
 
 DOMINANT = 0.8  # share from which on a tissue dominates a cluster
 NAMED = ("lung", "soft", "bone")

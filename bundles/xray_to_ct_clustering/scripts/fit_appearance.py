@@ -17,7 +17,7 @@ from .appearance import Appearance
 from .data_subjects import load_subjects
 from .dataset_pairs import RandomPairs
 from .make_pairs import read_setup
-from .shared.cases import atomic_path
+from .shared.io.cases import atomic_path
 
 MARGIN = 1.5  # of the limit over what training X-rays reach: another patient differs more than a deformed one
 BUNDLE = Path(__file__).resolve().parent.parent

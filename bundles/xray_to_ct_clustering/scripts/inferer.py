@@ -10,9 +10,9 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
 
-from .shared.networks.clustering.reprojection import HU_RANGE, intensity_to_hu
-from .shared.networks.clustering.voxel_clusters import voxel_clusters
-from .shared.settings import flag
+from .reprojection import HU_RANGE, intensity_to_hu
+from .shared.engines.settings import flag
+from .voxel_clusters import voxel_clusters
 
 CHANNELS = ("hu", "uncertainty_hu", "cluster", "confidence")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from .shared.cases import CaseError, is_dicom
-from .shared.readers import XrayReader
-from .shared.xray_attenuation import ABSORBING, MAX_ASPECT, MIN_SIZE, attenuation, header_spacing, read_dicom
+from .shared.io.cases import CaseError, is_dicom
+from .shared.io.readers import XrayReader
+from .shared.xray.attenuation import ABSORBING, MAX_ASPECT, MIN_SIZE, attenuation, header_spacing, read_dicom
 
 CASSETTE_MM = 430.0  # longer side of the usual detector of a chest stand
 CHEST_MM = (250.0, 600.0)  # longer side of plausible chest X-rays
@@ -28,7 +28,7 @@ class Options:
         pixel_spacing: mm on the detector between rows and between columns, or one number for both; None: unknown.
         sdd: source-to-detector distance in mm.
         source_to_isocenter: source to the middle of the patient in mm.
-        absorbing: "auto", or "bright", "dark" or "intensity" as of `shared.xray_attenuation.attenuation`.
+        absorbing: "auto", or "bright", "dark" or "intensity" as of `shared.xray.attenuation.attenuation`.
         orientation: "auto" brings turned and mirrored pictures into the usual position, "as_is" takes them so.
         frontal_view: "auto" (the header, else that of training), "PA" or "AP".
         lateral_side: side against the detector: "auto", "left" or "right".

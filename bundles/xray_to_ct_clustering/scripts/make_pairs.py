@@ -24,9 +24,9 @@ from .data_drr import render_pair
 from .data_protocol import Subject, cube, pooled
 from .data_subjects import fine_size, load_subjects
 from .intake import RIGHTWARD
-from .shared.cases import atomic_path
-from .shared.drr.dicom import write_geometry
+from .shared.io.cases import atomic_path
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
+from .shared.xray.dicom import write_geometry
 
 BUNDLE = Path(__file__).resolve().parent.parent
 BITS = 14

@@ -14,7 +14,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .shared.volume_preview import label_colour
+from .shared.pictures.volume_preview import label_colour
 
 WINDOW = (-1000.0, 600.0)
 PLANES = ("coronal", "sagittal", "axial")

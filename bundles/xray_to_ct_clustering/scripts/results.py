@@ -22,12 +22,12 @@ from .evidence import Limits
 from .inferer import CHANNELS
 from .preprocessing import INTAKE
 from .preview import Shown, draw_case
-from .shared.cases import CaseError, atomic_path
-from .shared.json_files import write_json
+from .reprojection import HU_RANGE, ReprojectionLoss, hu_to_intensity
+from .shared.engines.settings import flag
+from .shared.io.cases import CaseError, atomic_path
+from .shared.io.json_files import write_json
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
-from .shared.networks.clustering.reprojection import HU_RANGE, ReprojectionLoss, hu_to_intensity
-from .shared.plots import save_figure
-from .shared.settings import flag
+from .shared.pictures.plots import save_figure
 
 logger = logging.getLogger(__name__)
 

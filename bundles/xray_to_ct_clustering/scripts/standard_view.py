@@ -16,7 +16,7 @@ from .data_drr import scale_xrays
 from .data_protocol import EXTENT_MM
 from .intake import Picture
 from .shared.drr.render import render
-from .shared.itk_images import FWHM_PER_SIGMA
+from .shared.io.itk_images import FWHM_PER_SIGMA
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 
 # another position or polarity has to leave this share of the strangeness at most, or the picture stays as it is

@@ -16,16 +16,16 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
 
+from .cluster_statistics import cluster_separation, cluster_statistics
 from .preview import PLANES, WINDOW, cluster_colours, plane_of, show
+from .reprojection import HU_RANGE, hu_to_intensity
 from .results import cluster_table
-from .shared.cases import CaseError, find_cases
-from .shared.itk_images import read_image, resample, to_sitk
-from .shared.json_files import write_json
+from .shared.io.cases import CaseError, find_cases
+from .shared.io.itk_images import read_image, resample, to_sitk
+from .shared.io.json_files import write_json
 from .shared.networks.clustering.biplanar import volume_affine
-from .shared.networks.clustering.cluster_statistics import cluster_separation, cluster_statistics
-from .shared.networks.clustering.reprojection import HU_RANGE, hu_to_intensity
 from .shared.networks.clustering.tracking import PositionIntensityTracker
-from .shared.plots import save_figure
+from .shared.pictures.plots import save_figure
 
 SPAN_HU = HU_RANGE[1] - HU_RANGE[0]
 BARS = 40  # clusters of the picture

@@ -10,18 +10,18 @@ import torch
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
+from .cluster_anatomy import anatomical_centroids
+from .cluster_terms import tissue_impurity
 from .data_protocol import Subject, cube, pooled
 from .data_subjects import fine_size
 from .data_tissues import TISSUES, tissue_map
-from .shared.cases import CaseError
-from .shared.networks.clustering.anatomy import anatomical_centroids
+from .losses import ClusterTrackingLoss
+from .reprojection import ReprojectionLoss, hu_to_intensity
+from .roi import roi_weight_map
+from .shared.engines.settings import flag
+from .shared.io.cases import CaseError
 from .shared.networks.clustering.biplanar import BiplanarGeometry
-from .shared.networks.clustering.cluster_terms import tissue_impurity
-from .shared.networks.clustering.losses import ClusterTrackingLoss
 from .shared.networks.clustering.network import BiplanarCTNetwork
-from .shared.networks.clustering.reprojection import ReprojectionLoss, hu_to_intensity
-from .shared.networks.clustering.roi import roi_weight_map
-from .shared.settings import flag
 
 SAMPLED_VOXELS = 4096  # of each volume, for the purity of the clusters
 ATLAS_SUBJECTS = 12  # from which the clusters are placed

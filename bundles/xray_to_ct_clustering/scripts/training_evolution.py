@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .shared.cases import atomic_path
+from .shared.io.cases import atomic_path
 from .shared.networks.clustering.network import BiplanarCTNetwork
-from .shared.networks.clustering.voxel_clusters import voxel_clusters
-from .shared.volume_preview import label_colour, to_grey
+from .shared.pictures.volume_preview import label_colour, to_grey
+from .voxel_clusters import voxel_clusters
 
 FRAME_MS = 250
 ZOOM = 4

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from .metrics import psnr
 from .preview import WINDOW, plane_of
-from .shared.networks.clustering.reprojection import intensity_to_hu
+from .reprojection import intensity_to_hu
 
 
 def draw_case(axes: Axes, item: Mapping[str, Any]) -> None:

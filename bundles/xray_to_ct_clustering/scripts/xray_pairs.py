@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from .shared.cases import PICTURE_SUFFIXES, VOLUME_SUFFIXES, CaseError, image_suffix, is_dicom, visible
-from .shared.dicom import read_header
+from .shared.io.cases import PICTURE_SUFFIXES, VOLUME_SUFFIXES, CaseError, image_suffix, is_dicom, visible
+from .shared.io.dicom import read_header
 
 WORDS = {
     "frontal": ("frontal", "front", "pa", "ap"),

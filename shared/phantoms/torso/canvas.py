@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ..box import Box
-from .sdf import Array, coverage
+from ..sdf import Array, coverage
 
 # extra tissues have numbers of their own in the second map; 0 is air and everything not named
 TISSUES: dict[str, int] = {

@@ -5,7 +5,7 @@ The centre of C1 follows the VerSe convention: it lies inside the ring, behind t
 
 import numpy as np
 
-from .sdf import Array, capsule, ellipse, ellipsoid, smooth_intersection, smooth_union
+from ..sdf import Array, capsule, ellipse, ellipsoid, smooth_intersection, smooth_union
 
 
 def atlas_distance(x: Array, y: Array, z: Array) -> Array:

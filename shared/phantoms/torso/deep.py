@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..sdf import Array, capsule, ellipse, ellipsoid, smooth_union
 from .canvas import TISSUES, Canvas
 from .profile import Profile
-from .sdf import Array, capsule, ellipse, ellipsoid, smooth_union
 
 
 def paint_back_muscles(canvas: Canvas, profile: Profile) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..sdf import Array, capsule
 from .canvas import Canvas
-from .sdf import Array, capsule
 from .skeleton import Vertebra, femoral_head, pelvic_pose
 from .spine_curve import Spine
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..sdf import Array, capsule, coverage, ellipsoid
 from .canvas import TISSUES, Canvas
 from .deep import paint_ellipsoid
 from .profile import Profile, height_of
-from .sdf import Array, capsule, coverage, ellipsoid
 
 
 def tube(canvas: Canvas, points: Array, radii: Array, hu: float, tissue: str, wall: float = 0.0) -> None:

@@ -7,7 +7,7 @@ the right side; the caller passes x of the wanted side as positive.
 
 import numpy as np
 
-from .sdf import Array, Point, capsule, ellipse, ellipsoid, smooth_intersection, smooth_union
+from ..sdf import Array, Point, capsule, ellipse, ellipsoid, smooth_intersection, smooth_union
 
 SEGMENTS = ((0, 0), (-3, -26), (-4, -48), (-1, -66), (5, -81))  # y, z of the centres of S1 to S5
 WIDTHS, DEPTHS, HEIGHTS = (25, 18, 14.5, 12.5, 10.5), (16, 11, 9, 7.5, 6), (14.5, 13.5, 12, 10.5, 9)

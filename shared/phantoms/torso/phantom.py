@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import find_objects
 
-from ...spine_labels import SPINE_LABELS, VERTEBRA_LABELS
+from ...spine.labels import SPINE_LABELS, VERTEBRA_LABELS
 from .canvas import TISSUES, Bone, Canvas
 from .deep import paint_back_muscles, paint_discs_and_canal
 from .implants import paint_hip_prosthesis, paint_screws

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from .sdf import Array
+from ..sdf import Array
 from .spine_curve import Spine
 
 # level: half width of the rib cage, back and front of it before the line of body centres (mm, outer rib surface)

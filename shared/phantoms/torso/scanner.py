@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, uniform_filter1d
 
+from ..sdf import Array
 from .canvas import TISSUES, Canvas
-from .sdf import Array
 
 AIR_HU, TOP_HU = -1024.0, 3071.0
 

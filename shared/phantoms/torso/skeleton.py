@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...spine_labels import SPINE_LABELS, VERTEBRA_LABELS, region_of
+from ...spine.labels import SPINE_LABELS, VERTEBRA_LABELS, region_of
 from ..box import Box
+from ..sdf import Array
 from .canvas import Bone, Canvas
 from .cervical import atlas_distance, axis_distance
 from .pelvis import FEMORAL_HEAD, coccyx_distance, femur_distance, hip_distance, sacrum_distance
 from .profile import Profile
-from .sdf import Array
 from .spine_curve import STEP_MM, Pose, Spine, frame
 from .thorax import paint_ribs, paint_shoulders, paint_sternum
 from .vertebra import VertebraShape, as_vector, shape_at, vertebra_distance

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ..sdf import capsule, ellipsoid, smooth_union
 from .canvas import Bone, Canvas
-from .sdf import capsule, ellipsoid, smooth_union
 from .spine_curve import Spine
 
 

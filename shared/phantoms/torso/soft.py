@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..box import Box
+from ..sdf import Array, coverage, ellipse
 from .canvas import TISSUES, Canvas
 from .profile import Profile, height_of
-from .sdf import Array, coverage, ellipse
 from .spine_curve import Spine
 
 Curves = tuple[Array, Array, Array, Array]  # middle x, middle y, half width, half depth over z

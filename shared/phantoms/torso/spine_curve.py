@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...spine_labels import VERTEBRA_LABELS
+from ...spine.labels import VERTEBRA_LABELS
 
 # per gap from C1-C2 to L5-L6: step (mm), its relative standard deviation within a patient, sagittal angle (degrees,
 # positive where the spine runs forward on its way down) and its standard deviation between patients

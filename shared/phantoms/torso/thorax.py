@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..box import Box
+from ..sdf import Array, capsule, smooth_union
 from .canvas import TISSUES, Bone, Canvas
 from .pelvis import plate
 from .profile import Profile, height_of
-from .sdf import Array, capsule, smooth_union
 from .spine_curve import Pose
 from .vertebra import VertebraShape
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .sdf import Array, capsule, ellipse, smooth_intersection, smooth_union
+from ..sdf import Array, capsule, ellipse, smooth_intersection, smooth_union
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from shared.han_organs import NAMES
-from shared.phantoms.head_neck import make_head_neck
-from shared.phantoms.head_neck.dataset import write_nifti_case
+from bundles.han_segmentation.scripts.organs import NAMES
+from bundles.han_segmentation.scripts.phantoms import make_head_neck
+from bundles.han_segmentation.scripts.phantoms.dataset import write_nifti_case
 from tests.bundles.bad_input import inference_calls
 from tests.bundles.spec import BadCall, BadInput, BundleSpec, Data
 from tests.bundles.spine_cases import FLOAT32, write_blank, write_nan, write_series, write_slice, write_truncated

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from shared.heatmaps import gaussian_heatmaps
+from shared.geometry.heatmaps import gaussian_heatmaps
 from tests.bundles.result_forms import check_landmarks
 from tests.bundles.spec import BundleSpec, Data
 from tests.bundles.spine_cases import BAD_CALLS, BAD_INPUTS, FLOAT32, LABEL_NAMES, make_data

@@ -5,12 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared.networks.clustering import (
-    HierarchicalClusteringModule,
-    VoxelClusteringModule,
-    assignment_entropy,
-    diversity_loss,
-)
+from bundles.xray_to_ct_clustering.scripts.cluster_terms import assignment_entropy, diversity_loss
+from shared.networks.clustering import HierarchicalClusteringModule, VoxelClusteringModule
 from shared.networks.clustering.position import grid_positions
 
 GRID = (4, 4, 4)

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from shared.networks.clustering import PositionIntensityTracker, roi_weight_map
+from bundles.xray_to_ct_clustering.scripts.roi import roi_weight_map
+from shared.networks.clustering import PositionIntensityTracker
 
 TRACK = PositionIntensityTracker()
 
