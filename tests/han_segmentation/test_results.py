@@ -13,7 +13,6 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose, SaveImaged
 from PIL import Image
-from tests.io.test_volumes import SHAPE, write_series
 
 from bundles.han_segmentation.scripts.han_picture import LEVELS, axial_levels, han_picture
 from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, PAIRS, mirrored_numbers
@@ -22,6 +21,7 @@ from shared.io.itk_images import index_matrix, read_image, same_grid
 from shared.io.volumes import VolumeReader
 from shared.io.writers import AtomicVolumeWriter
 from tests.han_segmentation.heads import head
+from tests.io.test_volumes import SHAPE, write_series
 
 NO_MR = {"used": False}
 

@@ -9,12 +9,12 @@ import pydicom
 import pytest
 from matplotlib.path import Path as Polygon
 from pydicom.uid import RTStructureSetStorage, generate_uid
-from tests.io.test_volumes import SHAPE, write_series
 
 from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS
 from bundles.han_segmentation.scripts.rtstruct import is_series, slice_contours, write_structure_set
 from shared.io.image_files import LPS_TO_RAS
 from shared.io.volumes import VolumeReader
+from tests.io.test_volumes import SHAPE, write_series
 
 
 def labels() -> np.ndarray:

@@ -100,7 +100,8 @@ def test_the_line_is_found_behind_wrapped_errors():
             raise RuntimeError("Failed to evaluate") from middle
     except RuntimeError as outer:
         assert find_case_line(outer) == "a.png: is bad; use another"
-    worker = RuntimeError("Caught CaseError in worker\nTraceback\nshared.io.cases.CaseError: a.png: is bad; use another\n")
+    text = "Caught CaseError in worker\nTraceback\nshared.io.cases.CaseError: a.png: is bad; use another\n"
+    worker = RuntimeError(text)
     assert find_case_line(worker) == "a.png: is bad; use another"
     assert find_case_line(ValueError("CaseErrors are nice")) is None
     assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.io.test_volumes import write_series
 
 from shared.phantoms.torso.phantom import make_torso
 from tests.bundles.processes import bundle_command, run
+from tests.io.test_volumes import write_series
 from tests.spine.files import write_nifti
 from tests.vertebrae_segmentation.invariance import BUNDLE
 
