@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fire
 import torch
 from monai.bundle import ConfigParser
 from torch.export import Dim
+
+from .terminal import run_command
 
 BATCH_MAX = 1024
 FACTOR_MIN = 2  # torch.export takes a size of one, here of the coarsest grid, as a case of its own
@@ -87,4 +88,4 @@ def export(
 
 
 if __name__ == "__main__":
-    fire.Fire(export)
+    run_command(export)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..io.cases import CaseError
+from ..io.errors import CaseError
 
 
 def flag(name: str, value: Any) -> bool:

@@ -11,9 +11,10 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from ..engines.case_evaluator import CaseEvaluator, CaseFailure, batch_name
 from ..engines.items import iteration_items
 from ..engines.parallel import gather, rank
-from ..io.cases import CaseEvaluator, CaseFailure, atomic_path, batch_name
+from ..io.atomic import atomic_path
 from ..io.json_files import write_json
 
 

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from .cases import CaseError, one_line
+from .errors import CaseError, one_line
 from .image_files import LUMA
 
 try:

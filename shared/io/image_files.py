@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
 
-from .cases import CaseError, one_line
+from .errors import CaseError, one_line
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LUMA = np.array([0.299, 0.587, 0.114])  # grey of red, green and blue, ITU-R BT.601

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from .cases import atomic_path
+from .atomic import atomic_path
 from .image_files import LPS_TO_RAS
 from .volumes import VolumeReader
 

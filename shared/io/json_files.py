@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from .cases import atomic_path
+from .atomic import atomic_path
 
 
 def write_json(path: str | os.PathLike, document: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .cases import CaseError
+from .errors import CaseError
 from .json_files import write_json
 
 AXES = "xyz"

@@ -13,8 +13,9 @@ import numpy as np
 from monai.data import ImageReader
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .cases import VOLUME_SUFFIXES, CaseError, image_suffix, is_dicom
+from .cases import VOLUME_SUFFIXES, image_suffix, is_dicom
 from .dicom import displayed_pixels, pixel_spacing, read_header
+from .errors import CaseError
 from .image_files import LPS_TO_RAS, LUMA, check_finite, read_grid
 
 # A single slice of these is no projection of the body.

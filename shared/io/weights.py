@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .cases import CaseError, one_line
+from .errors import CaseError, one_line
 
 OWN_WEIGHTS = "give --ckpt_path the weights of this bundle (models/model.pt or the model.pt of a training)"
 

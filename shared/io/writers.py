@@ -11,7 +11,8 @@ from monai.data import NibabelWriter
 from monai.data.image_writer import ITKWriter
 from monai.utils import convert_to_numpy
 
-from .cases import atomic_path, image_suffix
+from .atomic import atomic_path
+from .cases import image_suffix
 from .itk_images import to_sitk, write_image
 
 

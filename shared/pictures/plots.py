@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..engines.items import iteration_items
 from ..engines.parallel import gather, rank
-from ..io.cases import atomic_path
+from ..io.atomic import atomic_path
 
 TRAIN_LOSS = "train_loss"
 WIDE_RANGE = 50.0  # ratio of largest to smallest value from which on a curve is drawn on a logarithmic axis

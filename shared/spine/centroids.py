@@ -22,7 +22,8 @@ import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
 
-from ..io.cases import CaseError, atomic_path
+from ..io.atomic import atomic_path
+from ..io.errors import CaseError
 from .labels import SEGMENT_LABELS, SPINE_LABELS, SPINE_NAMES, craniocaudal_order
 
 Form = Literal["verse", "verse20", "verse19", "names", "landmarks"]

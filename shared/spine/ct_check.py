@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 
 from ..geometry.grids import volume_affine
 from ..geometry.volume_box import file_name
-from ..io.cases import CaseError
+from ..io.errors import CaseError
 
 LEAST_MM = 15.0  # half of the smallest vertebra
 SAMPLES = 200_000

@@ -22,7 +22,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from ..geometry.grids import AIR_HU, to_grid, volume_affine
-from ..io.cases import CaseError
+from ..io.errors import CaseError
 from ..io.prepared_folder import prepared_folder
 from ..io.volumes import VolumeReader
 from .centres import case_centres

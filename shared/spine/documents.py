@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..io.cases import atomic_path
+from ..io.atomic import atomic_path
 from .labels import SPINE_LABELS, SPINE_NAMES
 from .sequence import SpineLabelling
 from .stage1 import SpineRegion

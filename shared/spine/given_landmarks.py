@@ -9,7 +9,7 @@ import numpy as np
 from monai.data import MetaTensor
 
 from ..geometry.volume_box import file_name, volume_bounds
-from ..io.cases import CaseError
+from ..io.errors import CaseError
 from .centroids import read_centroids
 from .labels import SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
 

@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor
 
 from ..geometry.grids import volume_affine
-from ..io.cases import atomic_path
+from ..io.atomic import atomic_path
 from .candidates import CHANNELS
 from .labels import SPINE_NAMES
 

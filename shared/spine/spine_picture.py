@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..geometry.grids import AIR_HU, to_grid, volume_affine
 from ..geometry.volume_box import cut_box, volume_bounds
-from ..io.cases import atomic_path
+from ..io.atomic import atomic_path
 from ..pictures.volume_preview import BONE_WINDOW, draw_plane, label_colour, to_grey
 from .crops import sample_indices
 from .labels import SPINE_NAMES

@@ -16,7 +16,7 @@ from ..engines.patches import Network, pad_to_multiple, run_network
 from ..engines.settings import flag
 from ..geometry.grids import normalize_hu, to_grid, volume_affine
 from ..geometry.volume_box import file_name
-from ..io.cases import CaseError
+from ..io.errors import CaseError
 from ..io.itk_images import map_points
 
 BODY = -0.3  # normalised intensity above which a voxel belongs to the body

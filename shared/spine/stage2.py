@@ -21,7 +21,7 @@ from ..engines.patches import Network, run_network, tile_starts
 from ..engines.settings import flag
 from ..geometry.grids import AIR_HU, normalize_hu, to_grid, volume_affine
 from ..geometry.volume_box import cut_box, file_name, volume_bounds
-from ..io.cases import CaseError
+from ..io.errors import CaseError
 from .candidates import CHANNELS, Candidate, find_candidates
 from .crops import sample_grid
 from .field import FieldOfView

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fire
 import numpy as np
 
-from ..io.cases import CaseError, atomic_path
+from ..engines.terminal import run_command
+from ..io.atomic import atomic_path
+from ..io.errors import CaseError
 from .labels import SPINE_LABELS, SPINE_NAMES, VERTEBRA_LABELS
 
 SHIPPED = Path(__file__).with_name("spine_statistics.json")
@@ -173,4 +174,4 @@ def main(table: str, output: str, source: str = SOURCE) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_command(main)

@@ -14,10 +14,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import fire
 import numpy as np
 from scipy import ndimage
 
+from ..engines.terminal import run_command
 from ..geometry.grids import to_grid, volume_affine
 from ..io.itk_images import to_sitk, write_image
 from .dataset import COLUMNS, load_volume
@@ -154,4 +154,4 @@ def write_synthetic(
 
 
 if __name__ == "__main__":
-    fire.Fire(write_synthetic)
+    run_command(write_synthetic)

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import fire
-
-from ..io.cases import CaseError, atomic_path
+from ..engines.terminal import run_command
+from ..io.atomic import atomic_path
+from ..io.errors import CaseError
 from .dataset import COLUMNS
 
 IMAGE = re.compile(r"(?P<name>.+)_ct\.nii(\.gz)?")
@@ -105,4 +105,4 @@ def main(folder: str, output: str = "cases.csv", relative: bool = True) -> str:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_command(main)

@@ -15,7 +15,8 @@ from monai.engines import Evaluator, Trainer
 from monai.handlers import EarlyStopHandler
 
 from ..engines.parallel import rank
-from ..io.cases import CaseError, atomic_path, one_line
+from ..io.atomic import atomic_path
+from ..io.errors import CaseError, one_line
 from ..io.weights import describe_mismatch, load_weights, read_tensors
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from pydicom.dataset import Dataset
 
-from ..io.cases import CaseError
 from ..io.dicom import displayed_pixels, read_header
+from ..io.errors import CaseError
 from ..io.readers import TOMOGRAPHIC, check_radiograph
 from .dicom import detector_spacing
 

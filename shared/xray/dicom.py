@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..drr.geometry import Detector, as_batch
 from ..drr.pose import euler_to_pose, pose_to_euler
-from ..io.cases import CaseError
+from ..io.errors import CaseError
 
 SDD_ADVICE = "add the source-to-detector distance with the tool add_dicom_data (--sdd MM)"
 SPACING_ADVICE = "give the pixel size on the detector, in mm"

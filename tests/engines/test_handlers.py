@@ -11,8 +11,8 @@ from monai.engines import IterationEvents
 from monai.handlers import MLFlowHandler, from_engine
 from monai.utils import path_to_sqlite_uri
 
+from shared.engines.case_evaluator import CaseDataset, CaseEvaluator, CaseFailure, case_collate
 from shared.engines.handlers import CaseProgress, ClipGradients, TrackArtifacts
-from shared.io.cases import CaseDataset, CaseEvaluator, CaseFailure, case_collate
 from tests.tiny_training import Training
 
 

@@ -14,10 +14,10 @@ import torch
 import torch.distributed as dist
 from monai.data import DataLoader
 
+from shared.engines.case_evaluator import CaseDataset, CaseEvaluator, case_collate, finish, shard_cases
 from shared.engines.parallel import gather, rank
 from shared.evaluation.point_metrics import PointError
 from shared.evaluation.reports import CaseReport, write_metrics
-from shared.io.cases import CaseDataset, CaseEvaluator, case_collate, finish, shard_cases
 from shared.pictures.plots import WorstCases
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,7 @@ import pytest
 
 from shared.engines.inferers import AutocastInferer
 from shared.engines.settings import flag
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 
 
 @pytest.mark.parametrize("value, expected", [(True, True), (False, False), ("false", False), ("True", True)])

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from monai.data import DataLoader
 
+from shared.engines.case_evaluator import CaseDataset, CaseEvaluator, case_collate
 from shared.evaluation.reports import CaseReport, write_metrics
-from shared.io.cases import CaseDataset, CaseEvaluator, case_collate
 
 
 def test_metrics_are_written_for_people_and_programs(tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bundles.han_segmentation.scripts.attention import SaveAttentiond, asking_tokens, attention_of
 from bundles.han_segmentation.scripts.organs import NUMBERS
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.networks.han import HanTransformer
 
 CHANNELS = 4

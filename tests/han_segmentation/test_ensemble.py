@@ -15,7 +15,7 @@ from bundles.han_segmentation.scripts.inferer import HanInferer
 from bundles.han_segmentation.scripts.losses import PartialLoss
 from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, mirrored_numbers
 from bundles.han_segmentation.scripts.samples import OnlyOrgans
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 
 STEM, LEFT, RIGHT, LIPS = (NUMBERS[name] for name in ("Brainstem", "Parotid_L", "Parotid_R", "Lips"))
 ORGANS = (STEM, LEFT, RIGHT)

@@ -12,7 +12,7 @@ from monai.transforms import Compose, LoadImaged
 
 from bundles.han_segmentation.scripts.han_input import CHANNELS
 from bundles.han_segmentation.scripts.inference_input import HanInputd, RefuseWrongCase, inference_cases
-from shared.io.cases import CaseDataset, CaseFailure
+from shared.engines.case_evaluator import CaseDataset, CaseFailure
 from shared.io.volumes import VolumeReader
 from tests.han_segmentation.heads import han_seg_folder, head, nifti_folder
 

@@ -12,7 +12,7 @@ from PIL import Image
 from bundles.han_segmentation.scripts.dataset import PrepareHan
 from bundles.han_segmentation.scripts.han_cases import find_han_cases
 from bundles.han_segmentation.scripts.preprocess import CheckReference, write_cache, write_pictures
-from shared.io.cases import CaseDataset
+from shared.engines.case_evaluator import CaseDataset
 from tests.han_segmentation.heads import han_seg_folder, nifti_folder
 
 

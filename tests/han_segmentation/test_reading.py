@@ -14,7 +14,8 @@ import SimpleITK as sitk
 from bundles.han_segmentation.scripts.han_cases import find_han_cases
 from bundles.han_segmentation.scripts.han_reader import HanCase, read_han_case, validity_mask
 from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS
-from shared.io.cases import CaseDataset, CaseError, CaseFailure
+from shared.engines.case_evaluator import CaseDataset, CaseFailure
+from shared.io.errors import CaseError
 from shared.io.itk_images import same_grid
 from tests.han_segmentation.heads import han_seg_folder, head, nifti_folder
 

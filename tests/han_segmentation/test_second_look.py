@@ -21,7 +21,7 @@ from bundles.han_segmentation.scripts.second_look import (
     typical_centres,
     without_islands,
 )
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from tests.han_segmentation.heads import head
 
 CHIASM, STEM = NUMBERS["OpticChiasm"], NUMBERS["Brainstem"]

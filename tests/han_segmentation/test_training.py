@@ -16,7 +16,7 @@ from bundles.han_segmentation.scripts.losses import PartialLoss, WeightedSliceLo
 from bundles.han_segmentation.scripts.organs import NUMBERS, mirrored_numbers
 from bundles.han_segmentation.scripts.samples import HanSample, PickCase, WholeCase, mixed_epoch
 from bundles.han_segmentation.scripts.training import start_network, warmup_decay
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.training.seeding import mix_seed
 from tests.han_segmentation.heads import head, nifti_folder
 

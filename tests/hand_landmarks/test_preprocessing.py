@@ -20,7 +20,7 @@ from bundles.hand_landmarks.scripts.preprocessing import (
     match_histogram,
     reference_quantiles,
 )
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.io.readers import XrayReader
 
 CANVAS = (192, 256)

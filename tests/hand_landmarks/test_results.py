@@ -15,7 +15,7 @@ from bundles.hand_landmarks.scripts.hand_anatomy import HAND_BONES
 from bundles.hand_landmarks.scripts.phantoms.phantom import write_hand_dataset
 from bundles.hand_landmarks.scripts.phantoms.shape import MEAN_SHAPE
 from bundles.hand_landmarks.scripts.results import HandResultd, hand_side, implausible_bones, landmark_map
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 
 SHAPE = (400, 600)
 POINTS = MEAN_SHAPE * 1.8 + [200, 300]  # pixels of the file: 90 pixels across the wrist

@@ -14,18 +14,10 @@ from ignite.metrics import Average
 from monai.data import DataLoader, MetaTensor
 from monai.transforms import Compose, EnsureTyped, Lambdad
 
-from shared.io.cases import (
-    CaseDataset,
-    CaseError,
-    CaseEvaluator,
-    CaseFailure,
-    atomic_path,
-    case_collate,
-    describe,
-    find_case_line,
-    find_cases,
-    finish,
-)
+from shared.engines.case_evaluator import CaseDataset, CaseEvaluator, CaseFailure, case_collate, finish
+from shared.io.atomic import atomic_path
+from shared.io.cases import find_cases
+from shared.io.errors import CaseError, describe, find_case_line
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,7 +92,7 @@ def test_the_line_is_found_behind_wrapped_errors():
             raise RuntimeError("Failed to evaluate") from middle
     except RuntimeError as outer:
         assert find_case_line(outer) == "a.png: is bad; use another"
-    text = "Caught CaseError in worker\nTraceback\nshared.io.cases.CaseError: a.png: is bad; use another\n"
+    text = "Caught CaseError in worker\nTraceback\nshared.io.errors.CaseError: a.png: is bad; use another\n"
     worker = RuntimeError(text)
     assert find_case_line(worker) == "a.png: is bad; use another"
     assert find_case_line(ValueError("CaseErrors are nice")) is None

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.io.point_files import landmark_result, match_landmarks, read_landmark_table, read_landmarks, write_landmarks
 
 HEADER = "image,split,x0,y0,x1,y1\n"

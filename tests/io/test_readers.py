@@ -28,8 +28,8 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
-from shared.io.cases import CaseError
 from shared.io.dicom import lacks_decoder
+from shared.io.errors import CaseError
 from shared.io.readers import XrayReader, exif_matrix
 
 SHAPE = (48, 60)  # X, Y

@@ -15,7 +15,8 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientati
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from shared.io.cases import CaseError, find_cases
+from shared.io.cases import find_cases
+from shared.io.errors import CaseError
 from shared.io.volumes import VolumeReader
 
 SHAPE = (12, 10, 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.io.weights import load_network, load_weights
 
 

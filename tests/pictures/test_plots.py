@@ -8,7 +8,7 @@ import torch
 from monai.data import DataLoader
 from PIL import Image
 
-from shared.io.cases import CaseDataset, CaseEvaluator, case_collate
+from shared.engines.case_evaluator import CaseDataset, CaseEvaluator, case_collate
 from shared.pictures.plots import CurvePlot, WorstCases, draw_curves
 from tests.tiny_training import Training
 

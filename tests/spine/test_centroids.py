@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from monai.data import MetaTensor
 
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.phantoms.torso.dataset import verse_centroids
 from shared.phantoms.torso.phantom import TorsoPhantom
 from shared.spine.centroids import (

@@ -15,7 +15,8 @@ from PIL import Image
 
 from bundles.vertebrae_segmentation.scripts.results import VertebraMasksd
 from shared.engines.batch import unfinished_cases
-from shared.io.cases import CaseError, find_cases
+from shared.io.cases import find_cases
+from shared.io.errors import CaseError
 from shared.io.volumes import VolumeReader
 from shared.io.writers import AtomicNibabelWriter
 from shared.phantoms.torso.phantom import TorsoPhantom

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.spine.dataset import (
     CHANNELS,
     COLUMNS,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bundles.vertebrae_segmentation.scripts.evaluate_results import main
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.spine.centroids import write_named_centroids
 from shared.spine.dataset import load_volume
 from shared.spine.documents import given_document, labelling_document, write_json

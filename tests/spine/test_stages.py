@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from shared.engines.patches import tile_starts
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.io.image_files import LPS_TO_RAS
 from shared.io.itk_images import place_image, resample, to_sitk
 from shared.phantoms.torso.phantom import TorsoPhantom

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.phantoms.torso.spine_curve import STEP_MM
 from shared.spine.chains import ChainCosts, step_costs, transitions
 from shared.spine.labels import SPINE_LABELS

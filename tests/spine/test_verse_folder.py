@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.spine.dataset import read_cases
 from shared.spine.verse_folder import main, verse_rows
 

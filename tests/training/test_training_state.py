@@ -8,7 +8,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.training.training_state import plain_weights
 from tests.tiny_training import TinyNetwork, Training
 

@@ -13,8 +13,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from shared.drr import Detector, euler_to_pose, project_points
-from shared.io.cases import CaseError
 from shared.io.dicom import read_header
+from shared.io.errors import CaseError
 from shared.xray.dicom import detector_from_dicom, detector_spacing, dicom_tags, pose_from_dicom, write_geometry
 
 F64 = torch.float64

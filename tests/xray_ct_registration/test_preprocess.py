@@ -23,7 +23,8 @@ from bundles.xray_ct_registration.scripts.preprocess import PreprocessCase
 from bundles.xray_ct_registration.scripts.study import Study, clean, crop, mirror, split_sides
 from bundles.xray_ct_registration.scripts.transform_file import read_transform, transform_points
 from bundles.xray_ct_registration.scripts.write_cases import SaveStudy, preprocess_cases
-from shared.io.cases import CaseDataset, CaseError
+from shared.engines.case_evaluator import CaseDataset
+from shared.io.errors import CaseError
 from shared.io.itk_images import (
     bounding_grid,
     map_points,

@@ -15,7 +15,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 
 from bundles.xray_ct_registration.scripts.add_geometry import add_geometry
 from bundles.xray_ct_registration.scripts.inspect_pt import inspect_pt
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from tests.bundles.processes import run
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "xray_ct_registration"

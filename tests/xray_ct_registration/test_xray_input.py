@@ -16,7 +16,8 @@ from PIL import Image
 from bundles.xray_ct_registration.scripts.add_geometry import add_geometry
 from bundles.xray_ct_registration.scripts.xray_input import read_xray
 from shared.drr.geometry import Detector
-from shared.io.cases import CaseError, find_cases
+from shared.io.cases import find_cases
+from shared.io.errors import CaseError
 from shared.io.itk_images import read_image
 from shared.xray.attenuation import attenuation
 from tests.xray_ct_registration.test_tools import write_dicom

@@ -23,7 +23,7 @@ from bundles.xray_to_ct_clustering.scripts.data_tissues import TISSUES, body_of,
 from bundles.xray_to_ct_clustering.scripts.dataset_pairs import PlainPairs, RandomPairs
 from bundles.xray_to_ct_clustering.scripts.reprojection import hu_to_intensity
 from bundles.xray_to_ct_clustering.scripts.training import inside
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.io.itk_images import to_sitk
 from shared.networks.clustering import BiplanarGeometry
 

@@ -16,7 +16,7 @@ from bundles.xray_to_ct_clustering.scripts.evaluation import EvaluationInferer, 
 from bundles.xray_to_ct_clustering.scripts.evaluation_clusters import contingency, tissue_purity
 from bundles.xray_to_ct_clustering.scripts.losses import ClusterTrackingLoss
 from bundles.xray_to_ct_clustering.scripts.training import BiplanarLoss, GeneratorInferer, GeneratorView
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.networks.clustering import BiplanarCTNetwork, BiplanarGeometry, SpatialClusteringCTGenerator
 
 GEOMETRY = BiplanarGeometry(rows=16, columns=16, pixel_mm=25.6)

@@ -14,7 +14,7 @@ from bundles.xray_to_ct_clustering.scripts.appearance import Appearance
 from bundles.xray_to_ct_clustering.scripts.evidence import Limits, row_agreement, row_profiles
 from bundles.xray_to_ct_clustering.scripts.preprocessing import LoadXrayPaird
 from bundles.xray_to_ct_clustering.scripts.xray_pairs import find_pairs
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.networks.clustering.biplanar import BiplanarGeometry
 from tests.xray_to_ct_clustering.xrays import GEOMETRY, appearance, as_bytes, pair, write_pngs
 

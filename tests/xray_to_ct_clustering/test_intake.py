@@ -23,7 +23,7 @@ from bundles.xray_to_ct_clustering.scripts.standard_view import (
     view_geometry,
 )
 from shared.drr.geometry import project_points
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.networks.clustering.biplanar import BiplanarGeometry
 from tests.xray_to_ct_clustering.xrays import GEOMETRY, appearance, as_bytes, pair, write_pngs
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from bundles.xray_to_ct_clustering.scripts.cluster_pictures import ClusterPicturesd, outside_air
 from bundles.xray_to_ct_clustering.scripts.preview import plane_of
 from bundles.xray_to_ct_clustering.scripts.tracking_pictures import TrackingPicturesd, read_truth, track, truth_path
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 
 SIZE, VOXEL_MM = 16, 20.0
 

@@ -18,7 +18,7 @@ from bundles.xray_to_ct_clustering.scripts.inferer import BiplanarInferer
 from bundles.xray_to_ct_clustering.scripts.reprojection import HU_RANGE
 from bundles.xray_to_ct_clustering.scripts.results import VolumeResultd, cluster_table, rendered_views, tissue_name
 from shared.drr.geometry import project_points
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from shared.networks.clustering import (
     BiplanarCTNetwork,
     SpatialClusteringCTGenerator,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from bundles.xray_to_ct_clustering.scripts.make_pairs import write_dicom
 from bundles.xray_to_ct_clustering.scripts.xray_pairs import find_pairs, view_of
-from shared.io.cases import CaseError
+from shared.io.errors import CaseError
 from tests.xray_to_ct_clustering.xrays import GEOMETRY, pair
 
 

@@ -20,7 +20,8 @@ from .han_picture import beside
 from .organs import NUMBERS
 from .shared.engines.patches import network_device, pad_to_multiple
 from .shared.geometry.grids import volume_affine
-from .shared.io.cases import CaseError, atomic_path
+from .shared.io.atomic import atomic_path
+from .shared.io.errors import CaseError
 from .shared.pictures.volume_preview import plane, to_grey
 
 EVERYWHERE = "all"

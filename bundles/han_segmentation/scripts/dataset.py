@@ -19,7 +19,7 @@ from .han_output import labels_on_grid
 from .han_reader import read_han_case, validity_mask
 from .mr_registration import Alignment, align_mr
 from .phantoms.dataset import write_head_neck_dataset
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.io.image_files import LPS_TO_RAS
 from .shared.io.itk_images import to_sitk
 from .shared.io.prepared_folder import prepared_folder

@@ -26,7 +26,8 @@ from .metrics import mask_figures, slice_wise_dice
 from .organs import NAMES, SMALL_ORGANS
 from .shared.evaluation.reports import write_metrics
 from .shared.geometry.grids import volume_affine
-from .shared.io.cases import CaseError, atomic_path
+from .shared.io.atomic import atomic_path
+from .shared.io.errors import CaseError
 from .shared.io.itk_images import to_sitk
 from .shared.pictures.plots import save_figure
 

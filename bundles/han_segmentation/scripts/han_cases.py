@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from .organs import NUMBERS
-from .shared.io.cases import VOLUME_SUFFIXES, CaseError, find_cases, image_suffix, visible
+from .shared.io.cases import VOLUME_SUFFIXES, find_cases, image_suffix, visible
+from .shared.io.errors import CaseError
 
 
 def stem(path: Path) -> str:

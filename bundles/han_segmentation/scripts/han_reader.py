@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .organs import NAMES, NUMBERS, OPENKBP_LABELS, OPENKBP_TO_HAN, organ_numbers, relabel
-from .shared.io.cases import CaseError, one_line
+from .shared.io.errors import CaseError, one_line
 from .shared.io.itk_images import index_matrix, read_image, same_grid
 
 AIR_BELOW_HU = -200.0  # some voxel of every CT of a head is darker

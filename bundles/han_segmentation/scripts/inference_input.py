@@ -18,7 +18,7 @@ from .han_input import AIR_HU, aligned_mr, network_input, on_grid, working_grid
 from .han_reader import check_hu
 from .mr_registration import Alignment, align_mr
 from .shared.engines.settings import flag
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.io.itk_images import read_image, to_sitk
 
 REGISTRATION_MM = 2.0  # voxels of the CT to which the MR is registered

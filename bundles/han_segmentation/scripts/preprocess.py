@@ -18,7 +18,8 @@ from tqdm import tqdm
 from .dataset import check_reference
 from .han_picture import han_picture
 from .organs import NAMES
-from .shared.io.cases import CaseDataset, CaseFailure, atomic_path
+from .shared.engines.case_evaluator import CaseDataset, CaseFailure
+from .shared.io.atomic import atomic_path
 
 logger = logging.getLogger(__name__)
 MR_WINDOW = (0.0, 255.0)

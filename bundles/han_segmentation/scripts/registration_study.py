@@ -14,12 +14,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import fire
 import numpy as np
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from .mr_registration import align_mr, target_error
+from .shared.engines.terminal import run_command
 from .shared.geometry.rigid import rigid_matrix
 from .shared.io.itk_images import aligned_grid, image_center, move_image, read_image, resample
 from .shared.io.json_files import write_json
@@ -131,4 +131,4 @@ def study(
 
 
 if __name__ == "__main__":
-    fire.Fire(study)
+    run_command(study)

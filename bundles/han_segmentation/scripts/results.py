@@ -20,7 +20,8 @@ from .laterality import side_warnings
 from .organs import NAMES, ORGANS
 from .rtstruct import is_series, write_structure_set
 from .shared.geometry.grids import volume_affine
-from .shared.io.cases import atomic_path, image_suffix
+from .shared.io.atomic import atomic_path
+from .shared.io.cases import image_suffix
 from .shared.io.json_files import write_json
 
 POSTFIX = "segmentation"

@@ -21,7 +21,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 from skimage.measure import find_contours
 
-from .shared.io.cases import atomic_path, holds_dicom
+from .shared.io.atomic import atomic_path
+from .shared.io.cases import holds_dicom
 from .shared.io.dicom import read_header
 from .shared.io.image_files import LPS_TO_RAS
 from .shared.io.volumes import read_slices, series_affine

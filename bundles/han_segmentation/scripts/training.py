@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .metrics import organ_dice
 from .shared.engines.items import iteration_items
 from .shared.evaluation.point_metrics import PointErrorMetric
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
 
 

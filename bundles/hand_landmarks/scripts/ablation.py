@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import fire
 from mlflow.tracking import MlflowClient
 from monai.utils import path_to_sqlite_uri
 
+from .shared.engines.terminal import run_command
 from .shared.pictures.plots import draw_curves, save_figure
 
 EXPERIMENT = "linear_decay"
@@ -93,4 +93,4 @@ def ablation(dataset_dir: str, output_dir: str, **options: Any) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(ablation)
+    run_command(ablation)

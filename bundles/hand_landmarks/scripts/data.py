@@ -11,7 +11,7 @@ from monai.transforms import Transform
 
 from .hand_anatomy import HAND_LANDMARK_NAMES
 from .phantoms.phantom import write_hand_dataset
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.io.point_files import LandmarkRow, match_landmarks, read_landmark_table
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".nii.gz", ".nii", ".mha")

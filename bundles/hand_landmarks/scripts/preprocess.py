@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from .alignment import overview_matrix
 from .points import transform_points
+from .shared.engines.case_evaluator import CaseDataset, CaseFailure
 from .shared.geometry.deform import Deformation
 from .shared.geometry.heatmaps import gaussian_heatmaps
-from .shared.io.cases import CaseDataset, CaseFailure, atomic_path
+from .shared.io.atomic import atomic_path
 from .shared.io.json_files import write_json
 
 logger = logging.getLogger(__name__)

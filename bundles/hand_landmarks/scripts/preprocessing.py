@@ -22,7 +22,7 @@ from skimage.filters import gaussian, threshold_otsu
 
 from .points import transform_points
 from .shared.engines.settings import flag
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 
 REFERENCE_FILE = Path(__file__).with_name("hand_reference.json")
 

@@ -19,7 +19,8 @@ from .hand_anatomy import HAND_BONES, HAND_LANDMARK_NAMES, WRIST, WRIST_MM
 from .inferer import hand_score
 from .phantoms.shape import MEAN_SHAPE, SHAPE_MODES
 from .points import to_file_indices, transform_points
-from .shared.io.cases import CaseError, atomic_path
+from .shared.io.atomic import atomic_path
+from .shared.io.errors import CaseError
 from .shared.io.point_files import landmark_result, write_landmarks
 
 LOW_CONFIDENCE = 0.3

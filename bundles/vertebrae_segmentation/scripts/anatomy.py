@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from .shared.io.cases import atomic_path
+from .shared.io.atomic import atomic_path
 from .shared.spine.body import ATLAS, body_mask
 from .shared.spine.labels import SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
 

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import fire
-
-from .shared.io.cases import CaseError
+from .shared.engines.terminal import run_command
+from .shared.io.errors import CaseError
 from .shared.spine.dataset import load_volume
 from .shared.spine.evaluation import evaluation_cases, figures_of, write_report
 
@@ -63,4 +62,4 @@ def main(
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_command(main)

@@ -9,11 +9,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import fire
 from pydicom.dataset import Dataset
 
-from .shared.io.cases import CaseError, atomic_path
+from .shared.engines.terminal import run_command
+from .shared.io.atomic import atomic_path
 from .shared.io.dicom import read_header
+from .shared.io.errors import CaseError
 from .shared.io.readers import TOMOGRAPHIC
 
 # Limits of plausible values: C-arms have 0.9 m, chest stands 2 m, pictures of whole legs 3 m.
@@ -139,4 +140,4 @@ def add_geometry(
 
 
 if __name__ == "__main__":
-    fire.Fire(add_geometry)
+    run_command(add_geometry)

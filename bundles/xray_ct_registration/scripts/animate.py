@@ -13,7 +13,8 @@ from torch import Tensor
 from .evaluation import read_gray
 from .render_drr import case_of, read_result, result_paths
 from .results import unit_range
-from .shared.io.cases import CaseError, atomic_path
+from .shared.io.atomic import atomic_path
+from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
 from .subject import Subject, render_subject
 from .views import exposed

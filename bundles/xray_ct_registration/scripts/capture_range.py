@@ -19,7 +19,7 @@ from .pose_space import PoseSpace
 from .register import Schedule, refine_starts, working_views
 from .registration_cases import LoadViews
 from .shared.evaluation.reports import write_metrics
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.pictures.plots import save_figure
 from .subject import Subject
 

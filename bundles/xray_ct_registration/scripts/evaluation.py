@@ -19,7 +19,7 @@ from .pose_file import read_pose
 from .pose_metrics import pose_errors, summarize
 from .shared.drr.similarity import mean_squared_error, mutual_information, ncc, structural_similarity
 from .shared.evaluation.reports import write_metrics
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
 from .shared.pictures.plots import save_figure
 from .subject import Subject

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import fire
 import torch
 from torch import Tensor
 
-from .shared.io.cases import CaseError, one_line
+from .shared.engines.terminal import run_command
+from .shared.io.errors import CaseError, one_line
 
 LONGEST_VALUE = 60
 STARTS = (b"PK", b"\x80")  # of a zip archive, and of a pickle as older versions wrote it
@@ -102,4 +102,4 @@ def inspect_pt(path: str) -> str:
 
 
 if __name__ == "__main__":
-    fire.Fire(inspect_pt)
+    run_command(inspect_pt)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .shared.drr.geometry import Detector, projection_matrix
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 
 FRAMES = {
     "world": "RAS mm",

@@ -14,7 +14,7 @@ from .bones import separate_bones
 from .coregistration import LIMITS, coregister, inside_image, reference_itself, select_labels
 from .ct_cases import ct_cases, labels_on_grid, read_ct, read_labels
 from .shared.geometry.masks import keep_largest_components, present_labels
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.io.itk_images import AIR_HU, bounding_grid, image_center, move_image, resample
 from .study import Study, clean, crop, mirror, split_sides
 from .transform_file import grid_values, is_on_grid, read_transform

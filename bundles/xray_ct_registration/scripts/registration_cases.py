@@ -14,7 +14,8 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from .shared.drr.geometry import Detector
-from .shared.io.cases import CaseError, find_cases
+from .shared.io.cases import find_cases
+from .shared.io.errors import CaseError
 from .shared.xray.attenuation import Absorbing
 from .views import make_view
 from .xray_input import read_xray

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .pose_file import pose_document
 from .register import Registration
-from .shared.io.cases import atomic_path
+from .shared.io.atomic import atomic_path
 from .shared.io.json_files import write_json
 from .shared.pictures.plots import save_figure
 from .simulate import write_png

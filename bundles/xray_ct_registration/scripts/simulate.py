@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import fire
 import numpy as np
 import torch
 from PIL import Image
@@ -20,7 +19,8 @@ from .pose_file import pose_document
 from .pose_space import PoseSpace
 from .shared.drr.attenuation import log_image, transmission, with_quantum_noise
 from .shared.drr.geometry import Detector
-from .shared.io.cases import atomic_path
+from .shared.engines.terminal import run_command
+from .shared.io.atomic import atomic_path
 from .shared.io.json_files import write_json
 from .shared.training.seeding import mix_seed
 from .subject import Subject, load_subject, render_subject
@@ -154,4 +154,4 @@ def simulate(
 
 
 if __name__ == "__main__":
-    fire.Fire(simulate)
+    run_command(simulate)

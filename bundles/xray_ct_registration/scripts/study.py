@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .shared.geometry.masks import edges_touched, keep_largest_components, label_box, present_labels
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.io.itk_images import crop_image, image_center, mirror_image, mirror_matrix
 
 MUCH_REMOVED = 0.1  # of a label: no mere islands

@@ -14,7 +14,7 @@ from torch import Tensor
 from .shared.drr.attenuation import hu_to_attenuation
 from .shared.drr.geometry import Detector, as_batch
 from .shared.drr.render import render
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.io.volumes import VolumeReader
 
 BONE_HU = 250.0

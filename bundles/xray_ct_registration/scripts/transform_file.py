@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import fire
 import numpy as np
 import SimpleITK as sitk
 
-from .shared.io.cases import CaseError
+from .shared.engines.terminal import run_command
+from .shared.io.errors import CaseError
 from .shared.io.itk_images import map_points
 from .shared.io.json_files import write_json
 
@@ -99,4 +99,4 @@ def transform_points(
 
 
 if __name__ == "__main__":
-    fire.Fire(transform_points)
+    run_command(transform_points)

@@ -24,7 +24,7 @@ from .render_drr import case_of, read_result, render_quality, result_paths
 from .results import unit_range
 from .shared.drr.attenuation import hu_to_attenuation
 from .shared.drr.geometry import Detector, pixels_to_world
-from .shared.io.cases import atomic_path
+from .shared.io.atomic import atomic_path
 from .shared.pictures.plots import save_figure
 from .subject import Subject
 

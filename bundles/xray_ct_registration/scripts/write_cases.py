@@ -13,9 +13,11 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from .shared.engines.case_evaluator import CaseDataset, CaseFailure
 from .shared.evaluation.reports import plain
 from .shared.geometry.masks import present_labels
-from .shared.io.cases import CaseDataset, CaseError, CaseFailure, atomic_path
+from .shared.io.atomic import atomic_path
+from .shared.io.errors import CaseError
 from .shared.io.itk_images import write_image
 from .shared.io.json_files import write_json
 from .shared.pictures.volume_preview import three_planes

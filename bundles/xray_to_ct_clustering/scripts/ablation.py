@@ -16,7 +16,8 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from monai.utils import path_to_sqlite_uri
 
-from .shared.io.cases import CaseError, atomic_path
+from .shared.io.atomic import atomic_path
+from .shared.io.errors import CaseError
 from .shared.io.json_files import write_json
 
 logger = logging.getLogger(__name__)

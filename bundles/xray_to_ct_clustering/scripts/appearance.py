@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
 
 SIDE = 32  # pixels of the compared pictures

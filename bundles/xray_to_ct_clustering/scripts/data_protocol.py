@@ -15,7 +15,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.io.itk_images import AIR_HU, bounding_grid, read_image, resample, to_sitk
 
 EXTENT_MM = 320.0  # edge of the cube

@@ -13,7 +13,9 @@ import torch
 
 from .data_protocol import EXTENT_MM, Subject, make_subject, phantom_image, read_subject
 from .shared.engines.parallel import rank, world_size
-from .shared.io.cases import CaseError, atomic_path, describe, find_cases
+from .shared.io.atomic import atomic_path
+from .shared.io.cases import find_cases
+from .shared.io.errors import CaseError, describe
 from .shared.io.example_ct import example_ct
 from .shared.phantoms.torso import make_torso
 

@@ -17,7 +17,7 @@ from .data_drr import render_pair, scale_xrays
 from .data_protocol import Subject, cube, pooled
 from .data_subjects import fine_size, subject_weights
 from .reprojection import hu_to_intensity
-from .shared.io.cases import atomic_path
+from .shared.io.atomic import atomic_path
 from .shared.networks.clustering.biplanar import BiplanarGeometry
 from .shared.training.seeding import mix_seed
 

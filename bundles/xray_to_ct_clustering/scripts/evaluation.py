@@ -22,7 +22,7 @@ from .metrics import FIGURES, mae_hu, psnr
 from .reprojection import HU_RANGE, ReprojectionLoss, intensity_to_hu
 from .shared.engines.settings import flag
 from .shared.evaluation.reports import plain, write_metrics
-from .shared.io.cases import atomic_path
+from .shared.io.atomic import atomic_path
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 from .shared.networks.clustering.tracking import PositionIntensityTracker
 from .voxel_clusters import voxel_clusters

@@ -12,7 +12,8 @@ from monai.transforms import MapTransform
 from .data_protocol import cube, read_subject
 from .data_subjects import EXAMPLE, fine_size, phantom_subject
 from .dataset_pairs import pair_item
-from .shared.io.cases import CaseError, find_cases
+from .shared.io.cases import find_cases
+from .shared.io.errors import CaseError
 from .shared.io.example_ct import example_ct
 from .shared.networks.clustering.biplanar import BiplanarGeometry
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import fire
 import torch
 from torch import Tensor
 
@@ -17,7 +16,8 @@ from .appearance import Appearance
 from .data_subjects import load_subjects
 from .dataset_pairs import RandomPairs
 from .make_pairs import read_setup
-from .shared.io.cases import atomic_path
+from .shared.engines.terminal import run_command
+from .shared.io.atomic import atomic_path
 
 MARGIN = 1.5  # of the limit over what training X-rays reach: another patient differs more than a deformed one
 BUNDLE = Path(__file__).resolve().parent.parent
@@ -79,4 +79,4 @@ def main(
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    run_command(main)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import fire
 import nibabel
 import numpy as np
 import torch
@@ -24,7 +23,8 @@ from .data_drr import render_pair
 from .data_protocol import Subject, cube, pooled
 from .data_subjects import fine_size, load_subjects
 from .intake import RIGHTWARD
-from .shared.io.cases import atomic_path
+from .shared.engines.terminal import run_command
+from .shared.io.atomic import atomic_path
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 from .shared.xray.dicom import write_geometry
 
@@ -110,4 +110,4 @@ def make_pairs(
 
 
 if __name__ == "__main__":
-    fire.Fire(make_pairs)
+    run_command(make_pairs)

@@ -16,7 +16,7 @@ from monai.transforms import MapTransform
 from .appearance import VIEWS, Appearance
 from .evidence import SAME, compare_views, same_picture
 from .intake import Options, read_view
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.networks.clustering.biplanar import BiplanarGeometry
 from .standard_view import standard_view
 from .xray_pairs import NAMES, pair_of_file

@@ -24,7 +24,8 @@ from .preprocessing import INTAKE
 from .preview import Shown, draw_case
 from .reprojection import HU_RANGE, ReprojectionLoss, hu_to_intensity
 from .shared.engines.settings import flag
-from .shared.io.cases import CaseError, atomic_path
+from .shared.io.atomic import atomic_path
+from .shared.io.errors import CaseError
 from .shared.io.json_files import write_json
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 from .shared.pictures.plots import save_figure

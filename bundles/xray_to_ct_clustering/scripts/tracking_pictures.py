@@ -20,7 +20,8 @@ from .cluster_statistics import cluster_separation, cluster_statistics
 from .preview import PLANES, WINDOW, cluster_colours, plane_of, show
 from .reprojection import HU_RANGE, hu_to_intensity
 from .results import cluster_table
-from .shared.io.cases import CaseError, find_cases
+from .shared.io.cases import find_cases
+from .shared.io.errors import CaseError
 from .shared.io.itk_images import read_image, resample, to_sitk
 from .shared.io.json_files import write_json
 from .shared.networks.clustering.biplanar import volume_affine

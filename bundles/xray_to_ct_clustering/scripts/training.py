@@ -19,7 +19,7 @@ from .losses import ClusterTrackingLoss
 from .reprojection import ReprojectionLoss, hu_to_intensity
 from .roi import roi_weight_map
 from .shared.engines.settings import flag
-from .shared.io.cases import CaseError
+from .shared.io.errors import CaseError
 from .shared.networks.clustering.biplanar import BiplanarGeometry
 from .shared.networks.clustering.network import BiplanarCTNetwork
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .shared.io.cases import atomic_path
+from .shared.io.atomic import atomic_path
 from .shared.networks.clustering.network import BiplanarCTNetwork
 from .shared.pictures.volume_preview import label_colour, to_grey
 from .voxel_clusters import voxel_clusters

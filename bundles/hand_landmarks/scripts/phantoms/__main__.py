@@ -1,8 +1,7 @@
 """Command line, in the bundle: `python -m scripts.phantoms --output_dir demo --count 4`."""
 
-import fire
-
+from ..shared.engines.terminal import run_command
 from .phantom import write_hand_dataset
 
 if __name__ == "__main__":
-    fire.Fire(write_hand_dataset)
+    run_command(write_hand_dataset)
