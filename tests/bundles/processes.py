@@ -17,10 +17,10 @@ TIMEOUT_S = 300
 CONFIGS = {
     "train": ("train.json",),
     "inference": ("inference.json",),
-    "evaluate": ("train.json", "evaluate.json"),
+    "evaluate": ("inference.json", "evaluate.json"),
     "multi_gpu_train": ("train.json", "multi_gpu_train.json"),
     "multi_gpu_inference": ("inference.json", "multi_gpu_inference.json"),
-    "multi_gpu_evaluate": ("train.json", "evaluate.json", "multi_gpu_inference.json"),
+    "multi_gpu_evaluate": ("inference.json", "evaluate.json", "multi_gpu_inference.json"),
 }
 
 # One import of MONAI, which takes longer than most commands, for many of them: each is a fork of this process that goes
@@ -56,12 +56,21 @@ def option_arguments(options: Mapping[str, Any]) -> list[str]:
     return [part for key, value in options.items() for part in (f"--{key}", str(value))]
 
 
+def config_files(bundle: Path, workflow: str) -> tuple[str, ...]:
+    """Names of the configs of a workflow; some evaluations still go on top of train.json."""
+    text = (bundle / "configs" / "evaluate.json").read_text()
+    return tuple(
+        "train.json" if "evaluate" in workflow and name == "inference.json" and "validate#" in text else name
+        for name in CONFIGS[workflow]
+    )
+
+
 def bundle_command(
     bundle: Path, workflow: str, options: Mapping[str, Any], elsewhere: bool = False, processes: int = 1
 ) -> list[str]:
     """The command line of a workflow, for the bundle folder or, with absolute paths, for any folder."""
     folder = bundle / "configs" if elsewhere else Path("configs")
-    files = [str(folder / name) for name in CONFIGS[workflow]]
+    files = [str(folder / name) for name in config_files(bundle, workflow)]
     root = {"bundle_root": str(bundle)} if elsewhere else {}
     launcher = [sys.executable, "-m"]
     if processes > 1:

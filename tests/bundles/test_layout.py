@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, ReferenceResolver
 
 from ci.package import package_bundle
 from tests.bundles.conftest import ROOT, Bundle
-from tests.bundles.processes import CONFIGS
+from tests.bundles.processes import CONFIGS, config_files
 
 FILES = [
     "LICENSE",
@@ -112,7 +112,10 @@ def test_one_network_in_every_config(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("workflow", sorted(COMBINATIONS))
 def test_every_reference_of_a_config_exists(bundle: Bundle, workflow: str) -> None:
-    files = [str(bundle.path / "configs" / name) for name in COMBINATIONS[workflow]]
+    files = [
+        str(bundle.path / "configs" / name)
+        for name in (config_files(bundle.path, workflow) if workflow in CONFIGS else COMBINATIONS[workflow])
+    ]
     parser = ConfigParser(ConfigParser.load_config_files(files))
     parser.parse()
     resolver = parser.ref_resolver

@@ -47,7 +47,6 @@ def test_properties_and_network(bundle: Bundle, data: Data, work: Path) -> None:
     output = {"output_dir": work / "asked"}
     workflows = [
         ("train", CONFIGS["train"], plain({**bundle.spec.train, **data.train, **output})),
-        ("train", CONFIGS["evaluate"], plain({**data.evaluate, **output})),
         ("infer", CONFIGS["inference"], plain({**data.inference, **output})),
     ]
     question = json.dumps({"workflows": workflows, "verify": dict(bundle.spec.verify)})
