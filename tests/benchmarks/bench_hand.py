@@ -67,7 +67,7 @@ def write_hands(folder: Path) -> Path:
     command = [
         sys.executable,
         "-m",
-        "scripts.phantoms.phantom",
+        "scripts.phantoms",
         "--output_dir",
         str(folder),
         "--count",

@@ -225,7 +225,7 @@ def test_data_set_depends_on_seed_plus_index_only(tmp_path):
 
 
 def test_command_line(tmp_path):
-    command = [sys.executable, "-m", "scripts.phantoms.phantom", "--output_dir", str(tmp_path / "demo")]
+    command = [sys.executable, "-m", "scripts.phantoms", "--output_dir", str(tmp_path / "demo")]
     command += ["--count", "1", "--size", "64", "--image_format", "jpg"]
     root = Path(__file__).resolve().parents[2]
     subprocess.run(command, cwd=root, check=True, capture_output=True)

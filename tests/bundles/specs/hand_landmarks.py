@@ -28,7 +28,7 @@ SMALL = {"canvas_size": [96, 128], "input_size": [48, 64], "network_def#width": 
 def make_data(bundle: Path, folder: Path) -> Data:
     """Ten phantoms with landmarks; inference sees the two of the validation split."""
     options = ["--output_dir", str(folder / "hands"), "--count", "10", "--size", "192"]
-    done = run([sys.executable, "-m", "scripts.phantoms.phantom", *options], bundle)
+    done = run([sys.executable, "-m", "scripts.phantoms", *options], bundle)
     assert done.returncode == 0, done.stdout
     (folder / "new").mkdir()
     for case in CASES:
