@@ -16,10 +16,11 @@ logger = logging.getLogger(__name__)
 
 
 def start() -> None:
-    """First entry of every ``initialize``: from here on a CaseError, however deeply wrapped, ends the program with its
+    """First entry of every ``run``: from here on a CaseError, however deeply wrapped, ends the program with its
     one line and exit code 1.
 
-    ``python -m monai.bundle run`` would print several screens of tracebacks. Other errors are shown as before.
+    ``python -m monai.bundle run`` would print several screens of tracebacks. Other errors are shown as before. It
+    cannot stand in ``initialize``: MONAI puts the folder of the bundle on the search path after that.
     """
     previous = sys.excepthook
 
