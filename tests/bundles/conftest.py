@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import os
 import signal
-import subprocess
 import time
 import zipfile
 from collections.abc import Mapping
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 
 from ci.package import package_bundle
-from tests.bundles.processes import TIMEOUT_S, bundle_command, clean_environment, config_files, run_bundle
+from tests.bundles.processes import TIMEOUT_S, Forked, bundle_command, config_files, run_bundle
 from tests.bundles.spec import BundleSpec, Data
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -107,21 +105,18 @@ def killed(bundle: Bundle, data: Data, work: Path) -> Run:
 def kill_after_checkpoint(command: list[str], cwd: Path, checkpoint: Path, seconds: float) -> None:
     """Starts a training and kills it (SIGKILL, with all its workers) some time after it has renewed its checkpoint."""
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-    process = subprocess.Popen(
-        command, cwd=cwd, env=clean_environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + TIMEOUT_S
-        while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
-            assert process.poll() is None, f"ended with {process.returncode} before it wrote {checkpoint}"
-            assert time.monotonic() < deadline, f"{checkpoint} was not written within {TIMEOUT_S} s"
-            time.sleep(0.01)
-        time.sleep(seconds)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process = Forked(command, cwd)
+    deadline = time.monotonic() + TIMEOUT_S
+    while process.running() and time.monotonic() < deadline:
+        if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+            time.sleep(seconds)
+            break
+        time.sleep(0.01)
+    process.kill()
+    done = process.wait()
+    assert done.returncode == -signal.SIGKILL, (
+        f"ended with {done.returncode} before it was killed\n{done.stdout[-3000:]}"
+    )
 
 
 @dataclass(frozen=True)
@@ -137,7 +132,7 @@ def inferred(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> Inferred:
     """Inference from the bundle folder with the weights of `unbroken`."""
     output = work / "inferred"
     options = {**bundle.spec.inference, **data.inference, "ckpt_path": unbroken.best, "output_dir": output}
-    return Inferred(output, run_bundle(bundle.path, "inference", options, fresh=True))
+    return Inferred(output, run_bundle(bundle.path, "inference", options))
 
 
 @pytest.fixture(scope="session")

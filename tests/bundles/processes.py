@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -24,24 +26,54 @@ CONFIGS = {
 }
 
 # One import of MONAI, which takes longer than most commands, for many of them: each is a fork of this process that goes
-# on as `python -m` would, up to the end of the interpreter.
+# on as `python -m` (or `-c`) would, up to the end of the interpreter. A request with several environments makes the
+# ranks of one job; as with torchrun, the others end when one has failed. The answer is a line with the numbers of the
+# processes, and, when all have ended, one with the exit code.
 SERVER = """
 import json, os, runpy, signal, sys
 import monai.bundle
+import monai.engines
+import monai.handlers
+import torch.distributed
+
+
+def run(argv, cwd, log, seconds, environment):
+    os.setsid()
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    signal.alarm(seconds)
+    os.chdir(cwd)
+    os.environ.update(environment)
+    sys.path[0] = cwd
+    if argv[0] == "-c":
+        sys.argv = ["-c", *argv[2:]]
+        exec(compile(argv[1], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv = argv[1:]
+        runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+
+
 for line in sys.stdin:
-    argv, cwd, log, seconds = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(out, 1)
-        os.dup2(out, 2)
-        signal.alarm(seconds)
-        os.chdir(cwd)
-        sys.argv, sys.path[0] = argv, cwd
-        runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
-        sys.exit()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    argv, cwd, log, seconds, environments = json.loads(line)
+    children = []
+    for environment in environments:
+        child = os.fork()
+        if child == 0:
+            run(argv, cwd, log, seconds, environment)
+            sys.exit()
+        children.append(child)
+    print(json.dumps(children), flush=True)
+    code = 0
+    while children:
+        child, status = os.wait()
+        children.remove(child)
+        if status and not code:
+            code = os.waitstatus_to_exitcode(status)
+            for other in children:
+                os.kill(other, signal.SIGTERM)
+    print(code, flush=True)
 """
 
 
@@ -88,24 +120,64 @@ def run(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @functools.cache
 def server() -> subprocess.Popen[str]:
-    """The process that :func:`run_quickly` uses; it ends with this one, whose end of the pipe then closes."""
+    """The process behind :class:`Forked`; it ends with this one, whose end of the pipe then closes."""
     return subprocess.Popen(
         [sys.executable, "-c", SERVER], env=clean_environment(), text=True, encoding="utf-8",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
 
 
-def run_quickly(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """:func:`run` of a command `python -m module ...` without its imports, where a fresh interpreter shows no more."""
-    assert list(command[:2]) == [sys.executable, "-m"]
-    pipes = server()
-    assert pipes.stdin is not None and pipes.stdout is not None
-    with tempfile.NamedTemporaryFile() as log:
-        pipes.stdin.write(json.dumps([list(command[2:]), str(cwd), log.name, TIMEOUT_S]) + "\n")
-        pipes.stdin.flush()
-        code = int(pipes.stdout.readline())
-        text = Path(log.name).read_text(encoding="utf-8", errors="replace")
-    return subprocess.CompletedProcess(command, code, text)
+class Forked:
+    """A command `python -m module ...` or `python -c code ...` without its imports, where a fresh interpreter shows no
+    more. It runs as soon as the object is made.
+
+    Args:
+        command: with the interpreter in front.
+        cwd: folder in which it runs.
+        processes: with more than one, ranks of a job as torchrun would start them.
+    """
+
+    def __init__(self, command: Sequence[str], cwd: Path, processes: int = 1) -> None:
+        assert command[0] == sys.executable and command[1] in ("-m", "-c")
+        self.command = command
+        self.log = tempfile.NamedTemporaryFile()  # noqa: SIM115  wait() closes it
+        common = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        ranks: list[dict[str, str]] = [{**common, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(processes)]
+        self.pipes = server()
+        assert self.pipes.stdin is not None
+        request = [list(command[1:]), str(cwd), self.log.name, TIMEOUT_S, ranks if processes > 1 else [{}]]
+        self.pipes.stdin.write(json.dumps(request) + "\n")
+        self.pipes.stdin.flush()
+        self.groups: list[int] = json.loads(self.answer())
+
+    def answer(self) -> str:
+        assert self.pipes.stdout is not None
+        return self.pipes.stdout.readline()
+
+    def running(self) -> bool:
+        """Whether the first process has not ended; one that has is a zombie until the server has seen it."""
+        try:
+            return Path(f"/proc/{self.groups[0]}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        except FileNotFoundError:
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL to the processes and all that they have started."""
+        for group in self.groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+
+    def wait(self) -> subprocess.CompletedProcess[str]:
+        """Exit code and output, once it has ended."""
+        code = int(self.answer())
+        with self.log:
+            text = Path(self.log.name).read_text(encoding="utf-8", errors="replace")
+        return subprocess.CompletedProcess(self.command, code, text)
+
+
+def run_quickly(command: Sequence[str], cwd: Path, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    """:func:`run` by :class:`Forked`."""
+    return Forked(command, cwd, processes).wait()
 
 
 def run_bundle(
@@ -118,10 +190,12 @@ def run_bundle(
 ) -> str:
     """Runs a workflow that must succeed, in the bundle folder or in `cwd`; returns what it printed.
 
-    Several processes, and one that is to be fresh, are started as a user does; others by :func:`run_quickly`.
+    One that is to be fresh is started as a user does, with torchrun where it has several processes; others by
+    :func:`run_quickly`.
     """
-    command = bundle_command(bundle, workflow, options, elsewhere=cwd is not None, processes=processes)
-    done = (run if fresh or processes > 1 else run_quickly)(command, cwd or bundle)
+    launched = processes if fresh else 1
+    command = bundle_command(bundle, workflow, options, elsewhere=cwd is not None, processes=launched)
+    done = run(command, cwd or bundle) if fresh else run_quickly(command, cwd or bundle, processes)
     assert done.returncode == 0, f"exit code {done.returncode}\n{' '.join(command)}\n{done.stdout[-6000:]}"
     return done.stdout
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bundles.conftest import Bundle
-from tests.bundles.processes import CONFIGS, run
+from tests.bundles.processes import CONFIGS, run_quickly
 from tests.bundles.spec import Data
 
 ASK = """
@@ -50,7 +50,7 @@ def test_properties_and_network(bundle: Bundle, data: Data, work: Path) -> None:
         ("infer", CONFIGS["inference"], plain({**data.inference, **output})),
     ]
     question = json.dumps({"workflows": workflows, "verify": dict(bundle.spec.verify)})
-    done = run([sys.executable, "-c", ASK, question], bundle.path)
+    done = run_quickly([sys.executable, "-c", ASK, question], bundle.path)
     assert done.returncode == 0, done.stdout[-6000:]
     answer = json.loads(done.stdout.splitlines()[-1])
     assert {files: missing for files, missing in answer["missing"].items() if missing} == {}

@@ -1,4 +1,7 @@
-"""Two processes under torchrun (CPU, gloo) share the work, give what one process gives, and write nothing twice."""
+"""Two processes (CPU, gloo) share the work, give what one process gives, and write nothing twice.
+
+For one bundle of X-rays and one of volumes torchrun starts them, for the others the server of `processes`.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,14 @@ from tests.bundles.spec import Data
 from tests.bundles.test_runs import check_results, epochs_done, metric, steps_done
 
 PROCESSES = 2
+TORCHRUN = ("hand_landmarks", "spine_localization")
 
 
 @pytest.fixture(scope="module")
 def trained(bundle: Bundle, data: Data, work: Path) -> Path:
     output = work / "two_trained"
     options = {**bundle.spec.train, **data.train, "epochs": 2, "output_dir": output, "tracking": "mlflow"}
-    run_bundle(bundle.path, "multi_gpu_train", options, processes=PROCESSES)
+    run_bundle(bundle.path, "multi_gpu_train", options, processes=PROCESSES, fresh=bundle.name in TORCHRUN)
     return output
 
 
@@ -45,7 +49,7 @@ def test_training_writes_once(trained: Path, unbroken: Run) -> None:
 def test_inference(bundle: Bundle, data: Data, unbroken: Run, inferred: Inferred, work: Path) -> None:
     output = work / "two_inferred"
     options = {**bundle.spec.inference, **data.inference, "ckpt_path": unbroken.best, "output_dir": output}
-    log = run_bundle(bundle.path, "multi_gpu_inference", options, processes=PROCESSES)
+    log = run_bundle(bundle.path, "multi_gpu_inference", options, processes=PROCESSES, fresh=bundle.name in TORCHRUN)
     check_results(bundle.spec, output, data.cases)
     for path in inferred.output.glob("*.json"):
         assert json.loads(path.read_text()) == json.loads((output / path.name).read_text())
@@ -55,7 +59,7 @@ def test_inference(bundle: Bundle, data: Data, unbroken: Run, inferred: Inferred
 def test_evaluation(bundle: Bundle, data: Data, unbroken: Run, evaluated: Inferred, work: Path) -> None:
     output = work / "two_evaluated"
     options = {**bundle.evaluate, **data.evaluate, "ckpt_path": unbroken.best, "output_dir": output}
-    run_bundle(bundle.path, "multi_gpu_evaluate", options, processes=PROCESSES)
+    run_bundle(bundle.path, "multi_gpu_evaluate", options, processes=PROCESSES, fresh=bundle.name in TORCHRUN)
     assert metric(bundle.spec, output) == pytest.approx(metric(bundle.spec, evaluated.output), rel=1e-6)
     one, two = (sorted(p.name for p in folder.iterdir()) for folder in (evaluated.output, output))
     assert one == two
