@@ -100,12 +100,13 @@ def run() -> list[dict]:
     torch.set_num_threads(THREADS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = write_hands(Path(temporary) / "hands")
-        parser = in_bundle("train.json", "evaluate.json")
-        parser["dataset_dir"], parser["landmarks"] = str(folder), str(folder / "landmarks.csv")
-        dataset = parser.get_parsed_content("validate#dataset")
+        parser = in_bundle("inference.json")
+        annotated = {"dataset_dir": str(folder), "landmarks": str(folder / "landmarks.csv")}
+        parser["dataset#data"] = {"_target_": "scripts.data.hand_datalist", **annotated}
+        dataset = parser.get_parsed_content("dataset")
         items = [dataset[index] for index in range(len(dataset))]
         network = parser.get_parsed_content("network").eval()
-        inferer = parser.get_parsed_content("validate#inferer")
+        inferer = parser.get_parsed_content("inferer")
         views, points, scales = views_and_points(parser, items)
         data = Path(temporary) / "data.npz"
         np.savez(data, views=views, points=points, test_views=views, test_points=points, mm_per_index=scales)

@@ -227,8 +227,8 @@ def test_data_set_depends_on_seed_plus_index_only(tmp_path):
 def test_command_line(tmp_path):
     command = [sys.executable, "-m", "scripts.phantoms", "--output_dir", str(tmp_path / "demo")]
     command += ["--count", "1", "--size", "64", "--image_format", "jpg"]
-    root = Path(__file__).resolve().parents[2]
-    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    bundle = Path(__file__).resolve().parents[2] / "bundles" / "hand_landmarks"
+    subprocess.run(command, cwd=bundle, check=True, capture_output=True)
     assert Image.open(tmp_path / "demo" / "hand_0000.jpg").mode == "L"
     assert (tmp_path / "demo" / "landmarks.csv").exists()
 

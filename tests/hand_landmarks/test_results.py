@@ -9,13 +9,14 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from bundles.hand_landmarks.scripts.data import AttachLandmarksd, hand_datalist
+from bundles.hand_landmarks.scripts.data import cases_to_evaluate, hand_datalist, read_split
 from bundles.hand_landmarks.scripts.evaluation import HandPointsd, measure_case, write_report
 from bundles.hand_landmarks.scripts.hand_anatomy import HAND_BONES
 from bundles.hand_landmarks.scripts.phantoms.phantom import write_hand_dataset
 from bundles.hand_landmarks.scripts.phantoms.shape import MEAN_SHAPE
 from bundles.hand_landmarks.scripts.results import HandResultd, hand_side, implausible_bones, landmark_map
 from shared.io.errors import CaseError
+from shared.io.point_files import LandmarkRow
 
 SHAPE = (400, 600)
 POINTS = MEAN_SHAPE * 1.8 + [200, 300]  # pixels of the file: 90 pixels across the wrist
@@ -104,9 +105,11 @@ def test_discs_are_cut_at_the_edge_and_absent_points_left_out():
 def test_figures_of_an_evaluation(tmp_path):
     """Every point 3 pixels off along x: 3 px x 50 mm / wrist, and 3 x 256 / 600 px at 256."""
     data = images()
-    data["truth"] = torch.as_tensor(POINTS - [3.0, 0.0])
-    item = HandPointsd()(data)
-    row = measure_case(item)
+    truth = POINTS - [3.0, 0.0]
+    points = HandPointsd()({**data, "truth": torch.as_tensor(truth)})
+    row = measure_case(HandResultd()(data), [LandmarkRow("a", None, truth)], "landmarks.csv")
+    assert np.allclose(points["points"], POINTS, atol=1e-3) and np.allclose(points["reference"], truth)
+    assert points["mm_per_pixel"] * 3 == pytest.approx(row["pe_mean_mm"], rel=1e-4)
     wrist = np.linalg.norm(POINTS[1] - POINTS[5])
     assert row["pe_mean_mm"] == pytest.approx(3 * 50 / wrist, rel=1e-4)
     assert row["ipe_px256"] == pytest.approx(3 * 256 / 600, rel=1e-4)
@@ -135,7 +138,19 @@ def test_cases_are_listed_by_split_and_a_missing_image_is_named(tmp_path):
 def test_a_missing_row_costs_its_own_case(tmp_path):
     table = write_hand_dataset(tmp_path / "hands", 3, size=96)
     table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
-    attach = AttachLandmarksd(str(table))
-    assert attach({"image": "hand_0000.png", "case": "x"})["landmarks"].shape == (37, 2)
-    with pytest.raises(CaseError, match="no row of image hand_0002.png"):
-        attach({"image": "hand_0002.png", "case": "x"})
+    rows = read_split(str(table))
+    cases = cases_to_evaluate(str(tmp_path / "hands"), rows)
+    assert [case["case"] for case in cases] == ["hand_0000", "hand_0001", "hand_0002"]
+    item = HandResultd()(images())
+    assert measure_case({**item, "case": "hand_0000"}, rows, str(table))["pe_mean_mm"] > 0
+    with pytest.raises(CaseError, match="no row of image a.png"):
+        measure_case({**item, "case": "hand_0002"}, rows, str(table))
+
+
+def test_a_split_is_evaluated_alone(tmp_path):
+    table = write_hand_dataset(tmp_path / "hands", 5, size=96)
+    rows = read_split(str(table), "validation")
+    cases = cases_to_evaluate(str(tmp_path / "hands"), rows, "validation")
+    assert cases == [{"image": str(tmp_path / "hands" / "hand_0004.png"), "case": "hand_0004"}]
+    with pytest.raises(CaseError, match="no row of the split test"):
+        read_split(str(table), "test")

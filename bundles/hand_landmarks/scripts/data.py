@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.transforms import Transform
 
 from .hand_anatomy import HAND_LANDMARK_NAMES
 from .phantoms.phantom import write_hand_dataset
+from .shared.io.cases import find_cases
 from .shared.io.errors import CaseError
-from .shared.io.point_files import LandmarkRow, match_landmarks, read_landmark_table
+from .shared.io.point_files import LandmarkRow, read_landmark_table
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".nii.gz", ".nii", ".mha")
 
@@ -29,33 +29,63 @@ def find_image(folder: Path, name: str) -> Path:
     raise CaseError(folder / name, "named in the landmark table but no such image", "complete the folder or the table")
 
 
+def read_split(landmarks: str, split: str | None = None) -> list[LandmarkRow]:
+    """Rows of a landmark table.
+
+    Args:
+        landmarks: CSV with the columns image, (split,) x0, y0 … x36, y36 in pixels of the files.
+        split: rows of this split alone; all rows where None or where the table has no such column.
+
+    Raises:
+        CaseError: when the table is broken or has no row of this split.
+    """
+    rows = read_landmark_table(landmarks, len(HAND_LANDMARK_NAMES))
+    rows = [row for row in rows if split is None or row.split is None or row.split == split]
+    if not rows:
+        raise CaseError(landmarks, f"has no row of the split {split}", "check its split column")
+    return rows
+
+
+def find_annotated(dataset_dir: str, rows: Sequence[LandmarkRow]) -> list[dict[str, Any]]:
+    """The images that rows of a landmark table name.
+
+    Args:
+        dataset_dir: folder of the images, or of one sub-folder per split.
+        rows: of the table.
+
+    Returns:
+        ``{"image": path, "case": name, "landmarks": (37, 2) float64}`` each.
+
+    Raises:
+        CaseError: when an image is missing.
+    """
+    folder = Path(dataset_dir)
+    cases = []
+    for row in rows:
+        inside = folder / row.split if row.split is not None and (folder / row.split).is_dir() else folder
+        cases.append({"image": str(find_image(inside, row.image)), "case": row.image, "landmarks": row.points})
+    return cases
+
+
 def hand_datalist(
     dataset_dir: str, landmarks: str, split: str | None = None, phantoms: int = 0, phantom_dir: str | None = None
 ) -> list[dict[str, Any]]:
     """Annotated cases.
 
     Args:
-        dataset_dir: folder of the images, or of one sub-folder per split.
-        landmarks: CSV with the columns image, (split,) x0, y0 … x36, y36 in pixels of the files.
-        split: rows of this split alone; all rows where None or where the table has no such column.
+        dataset_dir: as in :func:`find_annotated`.
+        landmarks: as in :func:`read_split`.
+        split: as in :func:`read_split`.
         phantoms: procedural hands to add.
         phantom_dir: where they are written, once.
 
     Returns:
-        ``{"image": path, "case": name, "landmarks": (37, 2) float64}`` each.
+        as :func:`find_annotated`.
 
     Raises:
         CaseError: when the table is broken, names a missing image or has no row of this split.
     """
-    folder = Path(dataset_dir)
-    cases = []
-    for row in read_landmark_table(landmarks, len(HAND_LANDMARK_NAMES)):
-        if split is not None and row.split is not None and row.split != split:
-            continue
-        inside = folder / row.split if row.split is not None and (folder / row.split).is_dir() else folder
-        cases.append({"image": str(find_image(inside, row.image)), "case": row.image, "landmarks": row.points})
-    if not cases:
-        raise CaseError(landmarks, f"has no row of the split {split}", "check its split column")
+    cases = find_annotated(dataset_dir, read_split(landmarks, split))
     if phantoms:
         if phantom_dir is None:
             raise ValueError("phantoms need a folder to be written to")
@@ -66,24 +96,20 @@ def hand_datalist(
     return cases
 
 
-class AttachLandmarksd(Transform):
-    """Add the reference landmarks of a case from a table: (37, 2) in pixels of the file, under ``landmarks``.
-
-    Looking them up case by case, a missing row costs that case alone.
+def cases_to_evaluate(dataset_dir: str, rows: Sequence[LandmarkRow], split: str | None = None) -> list[dict[str, str]]:
+    """Cases without their reference: those of the rows where a split is named, else all images of the folder.
 
     Args:
-        table: CSV as in :func:`hand_datalist`.
+        dataset_dir: file or folder.
+        rows: of the split.
+        split: name of the split, or None.
 
     Raises:
-        CaseError: when the table is broken, or when called with a case that it has no row of.
+        CaseError: as :func:`find_annotated` or :func:`~scripts.shared.io.cases.find_cases`.
     """
-
-    def __init__(self, table: str) -> None:
-        self.table = table
-        self.rows: list[LandmarkRow] = read_landmark_table(table, len(HAND_LANDMARK_NAMES))
-
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        return match_landmarks([dict(data)], self.rows, self.table)[0]
+    if split is None:
+        return find_cases(dataset_dir, "xray")
+    return [{"image": case["image"], "case": case["case"]} for case in find_annotated(dataset_dir, rows)]
 
 
 def prepare_batch(

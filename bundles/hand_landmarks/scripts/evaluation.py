@@ -12,22 +12,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from torch import Tensor
 
 from .hand_anatomy import HAND_LANDMARK_NAMES, WRIST, WRIST_MM
 from .points import to_file_indices
 from .shared.evaluation.point_metrics import RADII_MM, image_errors, point_errors, summarize_errors
 from .shared.evaluation.reports import write_metrics
+from .shared.io.point_files import LandmarkRow, match_landmarks
 from .shared.pictures.plots import save_figure
 
 RADII_PX = (10.0,)
 IPE_SIZE = 256
 
 
-class HandPointsd(MapTransform):
-    """Add what is needed to compare a prediction (37, 3) with the reference of its case.
+def reference_scales(truth: Tensor, shape: Sequence[int]) -> tuple[float, float]:
+    """Millimetres per pixel (the wrist of the reference is 50 mm, the convention of the published figures) and pixels
+    at 256 per pixel (the long edge of the file has 256).
 
-    Adds ``points`` and ``reference`` (37, 2) in pixels of the file, ``mm_per_pixel`` (the wrist of the reference is
-    50 mm, the convention of the published figures) and ``px256_per_pixel`` (the long edge of the file has 256 pixels).
+    Args:
+        truth: (37, 2) in pixels of the file.
+        shape: of the file.
+    """
+    return WRIST_MM / float((truth[WRIST[0]] - truth[WRIST[1]]).norm()), IPE_SIZE / float(max(shape))
+
+
+class HandPointsd(MapTransform):
+    """Add what the validation of a training compares: a prediction (37, 3) and the reference of its case.
+
+    Adds ``points`` and ``reference`` (37, 2) in pixels of the file and the :func:`reference_scales` ``mm_per_pixel``
+    and ``px256_per_pixel``.
 
     Args:
         keys: the prediction.
@@ -42,28 +55,40 @@ class HandPointsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
         image = output[self.image_key]
-        truth = torch.as_tensor(output[self.truth_key]).double()
+        truth = torch.as_tensor(output[self.truth_key]).double().cpu()
         for key in self.key_iterator(output):
-            pred = torch.as_tensor(output[key]).as_subclass(torch.Tensor).cpu()
+            pred = torch.as_tensor(output[key]).as_subclass(Tensor).cpu()
             output["points"] = to_file_indices(pred[:, :2], image)
-            output["reference"] = truth.cpu()
-            output["mm_per_pixel"] = WRIST_MM / float((truth[WRIST[0]] - truth[WRIST[1]]).norm())
-            size = torch.as_tensor(image.meta["spatial_shape"]).max()
-            output["px256_per_pixel"] = IPE_SIZE / float(size)
+            output["reference"] = truth
+            shape = torch.as_tensor(image.meta["spatial_shape"]).tolist()
+            output["mm_per_pixel"], output["px256_per_pixel"] = reference_scales(truth, shape)
         return output
 
 
-def measure_case(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Row of one case: errors of all landmarks in mm and in pixels at 256, their means, the lowest confidence."""
-    truth = torch.as_tensor(item["reference"])
-    errors_mm = point_errors(item["points"], truth, item["mm_per_pixel"])
-    errors_px = point_errors(item["points"], truth, item["px256_per_pixel"])
+def measure_case(item: Mapping[str, Any], rows: Sequence[LandmarkRow], table: str) -> dict[str, Any]:
+    """Row of one case: errors of all landmarks in mm and in pixels at 256, their means, the lowest confidence.
+
+    Args:
+        item: a case after the postprocessing of the inference.
+        rows: of the landmark table.
+        table: its path, for the message.
+
+    Raises:
+        CaseError: when the table has no row of the case.
+    """
+    meta = item["original"].meta
+    case = {"image": str(meta["filename_or_obj"]), "case": str(item["case"])}
+    truth = torch.as_tensor(match_landmarks([case], rows, table)[0]["landmarks"])
+    found = torch.as_tensor(item["found"]).as_subclass(Tensor).cpu()
+    mm_per_pixel, px256_per_pixel = reference_scales(truth, torch.as_tensor(meta["spatial_shape"]).tolist())
+    errors_mm = point_errors(found[:, :2], truth, mm_per_pixel)
+    errors_px = point_errors(found[:, :2], truth, px256_per_pixel)
     return {
-        "case": str(item["case"]),
+        "case": case["case"],
         "pe_mean_mm": float(image_errors(errors_mm)[0]),
         "pe_max_mm": float(errors_mm.max()),
         "ipe_px256": float(image_errors(errors_px)[0]),
-        "confidence_min": float(torch.as_tensor(item["pred"])[:, 2].min()),
+        "confidence_min": float(found[:, 2].min()),
         "errors_mm": errors_mm.tolist(),
         "errors_px256": errors_px.tolist(),
     }
@@ -76,7 +101,7 @@ def case_error(item: Mapping[str, Any]) -> float:
 
 def draw_case(axes: Axes, item: Mapping[str, Any]) -> None:
     """Draw the canvas of a case with its found (yellow) and true (green) landmarks, joined by red lines."""
-    image = torch.as_tensor(item["image"]).as_subclass(torch.Tensor).cpu()
+    image = torch.as_tensor(item["image"]).as_subclass(Tensor).cpu()
     found = torch.as_tensor(item["pred"])[:, :2].cpu().float().numpy()
     truth = torch.as_tensor(item["landmarks"]).cpu().numpy()
     axes.imshow(image[0].T, cmap="gray", vmin=0, vmax=1)

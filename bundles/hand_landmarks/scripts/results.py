@@ -203,7 +203,8 @@ def landmark_map(points: np.ndarray, shape: tuple[int, int], radius: float) -> n
 
 
 class HandResultd(MapTransform):
-    """Turn the prediction (37, 3) into the result of the case (``result``) and a label map on the grid of the file.
+    """Turn the prediction (37, 3) into the result of the case (``result``), its points and their confidence in pixels of
+    the file (``found``), and a label map on the grid of the file.
 
     Args:
         keys: the prediction.
@@ -246,5 +247,7 @@ class HandResultd(MapTransform):
             size = tuple(original.shape[1:])
             labels = landmark_map(points, size, radius=max(2.0, max(size) / 200))
             output["result"] = result
+            in_file = to_file_indices(torch.as_tensor(output[key])[:, :2].cpu(), image)
+            output["found"] = torch.column_stack([in_file, torch.as_tensor(confidence)])
             output[key] = MetaTensor(torch.as_tensor(labels)[None], meta=dict(original.meta))
         return output
