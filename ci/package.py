@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTENTS = ("LICENSE", "configs/**/*", "docs/**/*", "models/*.pt", "scripts/**/*")
+CONTENTS = ("LICENSE", "configs/**/*", "docs/**/*", "models/*.pt", "models/*.json", "scripts/**/*")
 CACHES = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
 

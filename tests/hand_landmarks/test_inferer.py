@@ -9,13 +9,14 @@ import torch
 from bundles.hand_landmarks.scripts.alignment import overview_matrix, upright_matrix
 from bundles.hand_landmarks.scripts.augmentation import RandHandViewd
 from bundles.hand_landmarks.scripts.inferer import HandLandmarkInferer, hand_score
-from bundles.hand_landmarks.scripts.phantoms.shape import MEAN_SHAPE
+from bundles.hand_landmarks.scripts.landmark_set import read_landmark_set
 from bundles.hand_landmarks.scripts.points import transform_points
 from shared.geometry.deform import Deformation
 from shared.geometry.heatmaps import decode_heatmaps, gaussian_heatmaps
 
 CANVAS, SIZE = (240, 320), (144, 192)
-MEAN = torch.as_tensor(MEAN_SHAPE)
+HAND = read_landmark_set()
+MEAN = torch.as_tensor(HAND.mean)
 
 
 def hand_on_canvas(angle: float = 0.0, scale: float = 0.9, mirror: bool = False) -> torch.Tensor:
@@ -38,7 +39,7 @@ class OracleNetwork(torch.nn.Module):
         points, _ = decode_heatmaps(views)
         heatmaps = []
         for view in points:
-            matrix, residuals = upright_matrix(view, SIZE)
+            matrix, residuals = upright_matrix(view, MEAN, SIZE)
             angle = torch.atan2(matrix[1, 0], matrix[0, 0]).abs()
             good = residuals.mean() < 8 and angle < 0.8
             shuffled = view if good else view[torch.arange(36, -1, -1)]
@@ -61,7 +62,7 @@ def test_overview_shows_the_whole_canvas(turns, mirror):
 def test_upright_frame_holds_every_landmark_upright():
     for angle, scale in ((0.0, 0.9), (0.6, 0.5), (-2.0, 0.7)):
         points = hand_on_canvas(angle, scale)
-        matrix, residuals = upright_matrix(points, SIZE)
+        matrix, residuals = upright_matrix(points, MEAN, SIZE)
         upright = transform_points(points, torch.linalg.inv(matrix))
         assert residuals.max() < 1e-3
         assert (upright > 4).all() and (upright < torch.tensor(SIZE) - 5).all()
@@ -73,7 +74,7 @@ def test_upright_frame_holds_every_landmark_upright():
 def test_absent_landmarks_do_not_matter_for_the_frame():
     points = hand_on_canvas(0.2)
     points[20] = float("nan")
-    matrix, residuals = upright_matrix(points, SIZE)
+    matrix, residuals = upright_matrix(points, MEAN, SIZE)
     assert matrix.isfinite().all() and len(residuals) == 36
 
 
@@ -81,7 +82,7 @@ def test_absent_landmarks_do_not_matter_for_the_frame():
 def test_hand_is_found_in_every_view(angle, mirror):
     points = hand_on_canvas(angle, 0.75, mirror)
     canvas = gaussian_heatmaps(points[None], CANVAS, 3.0)[0]
-    inferer = HandLandmarkInferer(size=SIZE, stride=2, passes=2, views=2, amp=False)
+    inferer = HandLandmarkInferer(HAND, size=SIZE, stride=2, passes=2, views=2, amp=False)
     inferer.look = lambda c, network, matrices: look(inferer, c, network, matrices)
     found = inferer.locate(canvas, OracleNetwork())
     assert (found[:, :2] - points).norm(dim=1).max() < 1.0
@@ -105,7 +106,7 @@ def test_score_tells_hands_from_scattered_points():
 def test_random_views_move_image_and_landmarks_together_and_repeat():
     points = hand_on_canvas()
     canvas = gaussian_heatmaps(points[None], CANVAS, 3.0)[0]
-    transform = RandHandViewd(size=SIZE)
+    transform = RandHandViewd(HAND, size=SIZE)
     for seed in range(6):
         transform.set_random_state(seed=seed)
         first = transform({"image": canvas, "landmarks": points})

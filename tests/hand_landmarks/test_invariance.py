@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from bundles.hand_landmarks.scripts.hand_anatomy import WRIST, WRIST_MM
+from bundles.hand_landmarks.scripts.landmark_set import read_landmark_set
 from bundles.hand_landmarks.scripts.phantoms.phantom import write_hand_dataset
 from tests.bundles.processes import run
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "hand_landmarks"
 LIMIT_MM = 0.5
+HAND = read_landmark_set()
 Points = np.ndarray
 Variant = tuple[Image.Image, Callable[[Points], Points]]
 
@@ -109,7 +110,7 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     distances: dict[str, list] = {name: [] for name in VARIANTS}
     for file in files:
         plain, _ = read_points(folder / "output" / f"{file.stem}_plain_landmarks.json")
-        mm_per_pixel = WRIST_MM / np.linalg.norm(plain[WRIST[0]] - plain[WRIST[1]])
+        mm_per_pixel = HAND.mm_per_unit(plain)
         for name in VARIANTS:
             points, result = read_points(folder / "output" / f"{file.stem}_{name}_landmarks.json")
             moved = back[file.stem, name](points)
@@ -142,8 +143,7 @@ def test_the_truth_of_phantoms_is_met(tmp_path: Path) -> None:
         for row in csv.DictReader(file):
             truth = np.array([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(37)])
             points, _ = read_points(tmp_path / "output" / f"{row['image']}_landmarks.json")
-            mm_per_pixel = WRIST_MM / np.linalg.norm(truth[WRIST[0]] - truth[WRIST[1]])
-            errors_mm = np.linalg.norm(points - truth, axis=1) * mm_per_pixel
+            errors_mm = np.linalg.norm(points - truth, axis=1) * HAND.mm_per_unit(truth)
             assert errors_mm.mean() < 1.0 and errors_mm.max() < 6.0, (row["image"], errors_mm.round(1))
 
 

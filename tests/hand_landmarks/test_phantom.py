@@ -1,7 +1,6 @@
 """The procedural hand radiographs: landmarks where the anatomy is, reproducible, written as a data set."""
 
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -12,8 +11,6 @@ import pytest
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-from bundles.hand_landmarks.scripts.hand_anatomy import HAND_BONES, HAND_FINGERS, HAND_LANDMARK_NAMES, WRIST, WRIST_MM
-from bundles.hand_landmarks.scripts.phantoms import shape as hand_shape
 from bundles.hand_landmarks.scripts.phantoms.phantom import HandPhantom, make_hand, to_uint8, write_hand_dataset
 from bundles.hand_landmarks.scripts.phantoms.projection import (
     BoneCanvas,
@@ -21,6 +18,13 @@ from bundles.hand_landmarks.scripts.phantoms.projection import (
     add_flat_bone,
     add_tubular_bone,
     capsule_chain_thickness,
+)
+from bundles.hand_landmarks.scripts.phantoms.shape import (
+    HAND_FINGERS,
+    LANDMARKS,
+    METACARPAL_BASES,
+    fingers_are_apart,
+    random_shape,
 )
 
 SIZE = 256
@@ -37,10 +41,11 @@ def sample(phantom: HandPhantom, points: np.ndarray) -> np.ndarray:
     return map_coordinates(phantom.image, points.T, order=1, mode="nearest")
 
 
-def test_names_and_bones_cover_every_landmark():
-    assert len(HAND_LANDMARK_NAMES) == len(set(HAND_LANDMARK_NAMES)) == 37
-    assert {index for bone in HAND_BONES for index in bone} == set(range(37))
-    assert [HAND_LANDMARK_NAMES[i] for i in WRIST] == ["ulna_styloid_tip", "radius_styloid_tip"]
+def test_fingers_are_those_of_the_landmark_set():
+    for finger, chain in HAND_FINGERS.items():
+        assert all(LANDMARKS.names[index].startswith(finger) for index in chain)
+        assert all((a, b) in LANDMARKS.bones for a, b in zip(chain[:-1], chain[1:], strict=True))
+        assert (METACARPAL_BASES[finger], chain[0]) in LANDMARKS.bones
 
 
 def test_image_form_and_landmarks_inside(hands):
@@ -67,8 +72,9 @@ def test_size_changes_sampling_only():
 
 def test_wrist_distance_is_the_length_standard(hands):
     for phantom in hands:
-        wrist = np.linalg.norm(phantom.landmarks[WRIST[0]] - phantom.landmarks[WRIST[1]])
-        assert wrist * phantom.mm_per_pixel == pytest.approx(WRIST_MM)
+        first, second = LANDMARKS.size_between
+        wrist = np.linalg.norm(phantom.landmarks[first] - phantom.landmarks[second])
+        assert wrist * phantom.mm_per_pixel == pytest.approx(50)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -168,36 +174,11 @@ def test_limb_chord_is_that_of_a_cylinder():
     assert thickness[31, 30] == 0
 
 
-def test_shape_model_reproduces_its_own_statistics():
-    rng = np.random.default_rng(0)
-    weights = rng.normal(size=(400, len(hand_shape.SHAPE_MODES)))
-    shapes = hand_shape.MEAN_SHAPE + np.tensordot(weights, hand_shape.SHAPE_MODES, axes=1)
-    turns = rng.normal(0, 5, size=len(shapes))
-    turned = np.stack([7 * s @ hand_shape.rotation(turn).T for s, turn in zip(shapes, turns, strict=True)])
-    turned[0] = 7 * shapes[0]
-    model = hand_shape.fit_shape_model(turned, modes=2)
-    mean = hand_shape.rotate_onto(np.array(model["mean"]), hand_shape.MEAN_SHAPE)
-    assert np.linalg.norm(mean - hand_shape.MEAN_SHAPE, axis=1).max() < 6
-    assert np.linalg.norm(model["modes"][0]) == pytest.approx(np.linalg.norm(hand_shape.SHAPE_MODES[0]), rel=0.2)
-
-
 def test_random_shapes_keep_fingers_apart_and_vary():
     rng = np.random.default_rng(1)
-    shapes = np.stack([hand_shape.random_shape(rng) for _ in range(50)])
-    assert all(hand_shape.fingers_are_apart(shape) for shape in shapes)
+    shapes = np.stack([random_shape(rng) for _ in range(50)])
+    assert all(fingers_are_apart(shape) for shape in shapes)
     assert 2 < np.linalg.norm(shapes.std(axis=0), axis=1).mean() < 15
-
-
-def test_stored_shape_model_is_the_fit_to_the_real_training_landmarks():
-    folder = Path(os.environ.get("BUNDLES_DATA", "")) / "hand"
-    if "BUNDLES_DATA" not in os.environ or not folder.exists():
-        pytest.skip("BUNDLES_DATA is unset or has no hand/landmarks.csv")
-    with (folder / "landmarks.csv").open() as file:
-        rows = [list(row.values())[2:] for row in csv.DictReader(file) if row["split"] == "train"]
-    model = hand_shape.fit_shape_model(np.array(rows, dtype=float).reshape(-1, 37, 2))
-    np.testing.assert_allclose(model["mean"], hand_shape.MEAN_SHAPE, atol=0.051)
-    stored = np.abs(hand_shape.SHAPE_MODES)  # the sign of a mode is arbitrary
-    np.testing.assert_allclose(np.abs(model["modes"]), stored, atol=0.051)
 
 
 @pytest.mark.parametrize("split_column", [True, False])
@@ -231,9 +212,3 @@ def test_command_line(tmp_path):
     subprocess.run(command, cwd=bundle, check=True, capture_output=True)
     assert Image.open(tmp_path / "demo" / "hand_0000.jpg").mode == "L"
     assert (tmp_path / "demo" / "landmarks.csv").exists()
-
-
-def test_stored_shape_model_is_small():
-    path = Path(hand_shape.__file__).with_name("hand_shape.json")
-    assert path.stat().st_size < 20_000
-    assert len(json.loads(path.read_text())["modes"]) == len(hand_shape.SHAPE_MODES) == 12

@@ -10,16 +10,17 @@ import torch
 from monai.data import MetaTensor
 
 from bundles.hand_landmarks.scripts.data import cases_to_evaluate, hand_datalist, read_split
-from bundles.hand_landmarks.scripts.evaluation import HandPointsd, measure_case, write_report
-from bundles.hand_landmarks.scripts.hand_anatomy import HAND_BONES
+from bundles.hand_landmarks.scripts.evaluation import HandErrors, HandPointsd
+from bundles.hand_landmarks.scripts.landmark_set import read_landmark_set
 from bundles.hand_landmarks.scripts.phantoms.phantom import write_hand_dataset
-from bundles.hand_landmarks.scripts.phantoms.shape import MEAN_SHAPE
-from bundles.hand_landmarks.scripts.results import HandResultd, hand_side, implausible_bones, landmark_map
+from bundles.hand_landmarks.scripts.pictures import landmark_map
+from bundles.hand_landmarks.scripts.results import HandResultd, implausible_bones
 from shared.io.errors import CaseError
 from shared.io.point_files import LandmarkRow
 
 SHAPE = (400, 600)
-POINTS = MEAN_SHAPE * 1.8 + [200, 300]  # pixels of the file: 90 pixels across the wrist
+HAND = read_landmark_set()
+POINTS = HAND.mean * 1.8 + [200, 300]  # pixels of the file: 90 pixels across the wrist
 
 
 def images(spacing: float | None = None) -> dict:
@@ -37,7 +38,7 @@ def images(spacing: float | None = None) -> dict:
 
 
 def test_points_come_in_pixels_of_the_file(tmp_path):
-    data = HandResultd(output_dir=str(tmp_path))(images())
+    data = HandResultd(HAND, output_dir=str(tmp_path))(images())
     result = json.loads((tmp_path / "a_landmarks.json").read_text())
     assert np.allclose([[m["x"], m["y"]] for m in result["landmarks"]], POINTS, atol=2e-3)
     assert result["mm_per_pixel"][0] == pytest.approx(50 / 90, rel=0.05)
@@ -50,13 +51,13 @@ def test_points_come_in_pixels_of_the_file(tmp_path):
 
 
 def test_dicom_spacing_wins_over_the_wrist(tmp_path):
-    HandResultd(output_dir=str(tmp_path))(images(spacing=0.2))
+    HandResultd(HAND, output_dir=str(tmp_path))(images(spacing=0.2))
     result = json.loads((tmp_path / "a_landmarks.json").read_text())
     assert result["mm_per_pixel"] == [0.2, 0.2] and result["mm_per_pixel_source"] == "dicom"
 
 
 def warnings_of(data: dict) -> list[str]:
-    return HandResultd()(data)["result"]["warnings"]
+    return HandResultd(HAND)(data)["result"]["warnings"]
 
 
 def test_warnings():
@@ -82,18 +83,18 @@ def test_a_picture_without_a_hand_is_refused():
     generator = torch.Generator().manual_seed(0)
     data["pred"] = torch.cat([torch.rand(37, 2, generator=generator) * 200, torch.full((37, 1), 0.15)], dim=1)
     with pytest.raises(CaseError, match="no hand"):
-        HandResultd()(data)
+        HandResultd(HAND)(data)
 
 
 def test_side_and_bones_do_not_depend_on_size_and_direction():
     for angle in (0.0, 1.0, 2.5, -2.0):
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        points = 3 * MEAN_SHAPE @ turn.T
-        assert hand_side(points) == "left" and hand_side(points * [-1, 1]) == "right"
-        assert implausible_bones(points) == []
-    moved = MEAN_SHAPE.copy()
+        points = 3 * HAND.mean @ turn.T
+        assert HAND.side_of(points) == "left" and HAND.side_of(points * [-1, 1]) == "right"
+        assert implausible_bones(points, HAND) == []
+    moved = HAND.mean.copy()
     moved[22, 1] += 30
-    assert {tuple(sorted(HAND_BONES[i])) for i in implausible_bones(moved)} >= {(21, 22), (22, 23)}
+    assert {tuple(sorted(HAND.bones[i])) for i in implausible_bones(moved, HAND)} >= {(21, 22), (22, 23)}
 
 
 def test_discs_are_cut_at_the_edge_and_absent_points_left_out():
@@ -106,14 +107,15 @@ def test_figures_of_an_evaluation(tmp_path):
     """Every point 3 pixels off along x: 3 px x 50 mm / wrist, and 3 x 256 / 600 px at 256."""
     data = images()
     truth = POINTS - [3.0, 0.0]
-    points = HandPointsd()({**data, "truth": torch.as_tensor(truth)})
-    row = measure_case(HandResultd()(data), [LandmarkRow("a", None, truth)], "landmarks.csv")
+    points = HandPointsd(HAND)({**data, "truth": torch.as_tensor(truth)})
+    errors = HandErrors([LandmarkRow("a", None, truth)], "landmarks.csv", HAND, str(tmp_path))
+    row = errors.measure(HandResultd(HAND)(data))
     assert np.allclose(points["points"], POINTS, atol=1e-3) and np.allclose(points["reference"], truth)
-    assert points["mm_per_pixel"] * 3 == pytest.approx(row["pe_mean_mm"], rel=1e-4)
+    assert points["mm_per_pixel"][0] * 3 == pytest.approx(row["pe_mean_mm"], rel=1e-4)
     wrist = np.linalg.norm(POINTS[1] - POINTS[5])
     assert row["pe_mean_mm"] == pytest.approx(3 * 50 / wrist, rel=1e-4)
     assert row["ipe_px256"] == pytest.approx(3 * 256 / 600, rel=1e-4)
-    write_report([row, {**row, "case": "b"}], str(tmp_path))
+    errors.report([row, {**row, "case": "b"}])
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["summary"]["pe_mean_mm"] == pytest.approx(row["pe_mean_mm"])
     assert metrics["summary"]["within_2mm"] == 1.0 and metrics["summary"]["outliers_10px256"] == 0
@@ -124,33 +126,35 @@ def test_figures_of_an_evaluation(tmp_path):
 
 def test_cases_are_listed_by_split_and_a_missing_image_is_named(tmp_path):
     table = write_hand_dataset(tmp_path / "hands", 5, size=96)
-    train = hand_datalist(str(tmp_path / "hands"), str(table), "train")
-    both = hand_datalist(str(tmp_path / "hands"), str(table), "train", phantoms=2, phantom_dir=str(tmp_path / "more"))
+    train = hand_datalist(str(tmp_path / "hands"), str(table), HAND, "train")
+    both = hand_datalist(
+        str(tmp_path / "hands"), str(table), HAND, "train", phantoms=2, phantom_dir=str(tmp_path / "more")
+    )
     assert [case["case"] for case in train] == [f"hand_{i:04d}" for i in range(4)] and len(both) == 6
     assert train[0]["landmarks"].shape == (37, 2)
     with pytest.raises(CaseError, match="no row of the split test"):
-        hand_datalist(str(tmp_path / "hands"), str(table), "test")
+        hand_datalist(str(tmp_path / "hands"), str(table), HAND, "test")
     (tmp_path / "hands" / "hand_0002.png").unlink()
     with pytest.raises(CaseError, match="hand_0002"):
-        hand_datalist(str(tmp_path / "hands"), str(table), "train")
+        hand_datalist(str(tmp_path / "hands"), str(table), HAND, "train")
 
 
 def test_a_missing_row_costs_its_own_case(tmp_path):
     table = write_hand_dataset(tmp_path / "hands", 3, size=96)
     table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
-    rows = read_split(str(table))
+    rows = read_split(str(table), HAND)
     cases = cases_to_evaluate(str(tmp_path / "hands"), rows)
     assert [case["case"] for case in cases] == ["hand_0000", "hand_0001", "hand_0002"]
-    item = HandResultd()(images())
-    assert measure_case({**item, "case": "hand_0000"}, rows, str(table))["pe_mean_mm"] > 0
+    item, errors = HandResultd(HAND)(images()), HandErrors(rows, str(table), HAND, str(tmp_path))
+    assert errors.measure({**item, "case": "hand_0000"})["pe_mean_mm"] > 0
     with pytest.raises(CaseError, match="no row of image a.png"):
-        measure_case({**item, "case": "hand_0002"}, rows, str(table))
+        errors.measure({**item, "case": "hand_0002"})
 
 
 def test_a_split_is_evaluated_alone(tmp_path):
     table = write_hand_dataset(tmp_path / "hands", 5, size=96)
-    rows = read_split(str(table), "validation")
+    rows = read_split(str(table), HAND, "validation")
     cases = cases_to_evaluate(str(tmp_path / "hands"), rows, "validation")
     assert cases == [{"image": str(tmp_path / "hands" / "hand_0004.png"), "case": "hand_0004"}]
     with pytest.raises(CaseError, match="no row of the split test"):
-        read_split(str(table), "test")
+        read_split(str(table), HAND, "test")

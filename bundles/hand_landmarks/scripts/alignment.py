@@ -8,23 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .phantoms.shape import MEAN_SHAPE
 from .points import fit_similarity, transform_points
 
 MARGIN_MM = 14.0
 """Space left around the landmarks in the upright frame, for fingertips and for errors of the first pass."""
 
 
-def upright_matrix(points: Tensor, size: Sequence[int], weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def upright_matrix(
+    points: Tensor, mean: Tensor | np.ndarray, size: Sequence[int], weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Frame that shows a hand upright and as large as its landmarks allow.
 
     Args:
-        points: (37, 2) canvas indices; NaN where absent.
+        points: (K, 2) canvas indices; NaN where absent.
+        mean: (K, 2) mean hand in mm, upright.
         size: (X, Y) of the network input.
-        weights: (37,) trust in each point.
+        weights: (K,) trust in each point.
 
     Returns:
         (3, 3) map from network input to canvas indices, and the distances in mm of the present points from the mean
@@ -32,8 +35,9 @@ def upright_matrix(points: Tensor, size: Sequence[int], weights: Tensor | None =
     """
     present = points.isfinite().all(dim=1)
     points = points[present]
-    mean = torch.as_tensor(MEAN_SHAPE)[present]
-    to_mean, residuals = fit_similarity(points, mean, None if weights is None else weights[present])
+    to_mean, residuals = fit_similarity(
+        points, torch.as_tensor(mean)[present], None if weights is None else weights[present]
+    )
     upright = transform_points(points, to_mean).double()
     low, high = upright.amin(dim=0) - MARGIN_MM, upright.amax(dim=0) + MARGIN_MM
     extent = torch.tensor(size, dtype=torch.float64) - 1

@@ -12,7 +12,7 @@ from monai.transforms import MapTransform, Randomizable
 from torch import Tensor
 
 from .alignment import overview_matrix, upright_matrix
-from .hand_anatomy import WRIST, WRIST_MM
+from .landmark_set import LandmarkSet
 from .shared.geometry.deform import Deformation, random_controls
 
 
@@ -23,6 +23,7 @@ class RandHandViewd(Randomizable, MapTransform):
     hand, varies by the fraction ``upright_range`` of them. Landmarks come out in indices of the network input.
 
     Args:
+        landmark_set: of the landmarks.
         keys: the canvas, (1, X, Y).
         points_key: landmarks (K, 2) in canvas indices.
         size: (X, Y) of the network input.
@@ -37,6 +38,7 @@ class RandHandViewd(Randomizable, MapTransform):
 
     def __init__(
         self,
+        landmark_set: LandmarkSet,
         keys: KeysCollection = "image",
         points_key: str = "landmarks",
         size: Sequence[int] = (288, 384),
@@ -49,6 +51,7 @@ class RandHandViewd(Randomizable, MapTransform):
         upright_range: float = 0.35,
     ) -> None:
         MapTransform.__init__(self, keys)
+        self.landmark_set = landmark_set
         self.points_key, self.size, self.overview_prob = points_key, tuple(size), overview_prob
         self.rotate, self.translate_mm, self.scale = rotate, translate_mm, scale
         self.elastic_mm, self.elastic_grid, self.upright_range = elastic_mm, elastic_grid, upright_range
@@ -56,14 +59,17 @@ class RandHandViewd(Randomizable, MapTransform):
     def random_deformation(self, canvas: Sequence[int], points: Tensor) -> Deformation:
         """Draw one view of a canvas whose landmarks (K, 2) are known."""
         overview = self.R.rand() < self.overview_prob
-        matrix = overview_matrix(canvas, self.size) if overview else upright_matrix(points, self.size)[0]
+        if overview:
+            matrix = overview_matrix(canvas, self.size)
+        else:
+            matrix = upright_matrix(points, self.landmark_set.mean, self.size)[0]
         amount = 1.0 if overview else self.upright_range
         angle = amount * self.rotate * self.R.uniform(-1, 1)
         zoom = 1 + amount * self.scale * self.R.uniform(-1, 1)
         zooms = zoom * (1 + amount * self.scale / 4 * self.R.uniform(-1, 1, size=2))
-        # mm to pixels of this view, from the wrist as this hand shows it
-        wrist = np.linalg.norm(points[WRIST[0]].numpy() - points[WRIST[1]].numpy())
-        pixels_per_mm = wrist / WRIST_MM / float(matrix[:2, :2].det().abs().sqrt()) / zoom
+        # mm to pixels of this view, by the size of this hand
+        mm_per_index = self.landmark_set.mm_per_unit(points.numpy())
+        pixels_per_mm = 1 / mm_per_index / float(matrix[:2, :2].det().abs().sqrt()) / zoom
         shift = amount * self.translate_mm * pixels_per_mm * self.R.uniform(-1, 1, size=2)
 
         centre = (torch.tensor(self.size, dtype=torch.float64) - 1) / 2

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from .hand_anatomy import HAND_LANDMARK_NAMES
+from .landmark_set import SHIPPED, LandmarkSet, read_landmark_set
 from .phantoms.phantom import write_hand_dataset
 from .shared.io.cases import find_cases
 from .shared.io.errors import CaseError
@@ -29,17 +27,18 @@ def find_image(folder: Path, name: str) -> Path:
     raise CaseError(folder / name, "named in the landmark table but no such image", "complete the folder or the table")
 
 
-def read_split(landmarks: str, split: str | None = None) -> list[LandmarkRow]:
+def read_split(landmarks: str, landmark_set: LandmarkSet, split: str | None = None) -> list[LandmarkRow]:
     """Rows of a landmark table.
 
     Args:
-        landmarks: CSV with the columns image, (split,) x0, y0 … x36, y36 in pixels of the files.
+        landmarks: CSV with the columns image, (split,) x0, y0, x1, y1 … in pixels of the files.
+        landmark_set: how many landmarks it has to have.
         split: rows of this split alone; all rows where None or where the table has no such column.
 
     Raises:
         CaseError: when the table is broken or has no row of this split.
     """
-    rows = read_landmark_table(landmarks, len(HAND_LANDMARK_NAMES))
+    rows = read_landmark_table(landmarks, len(landmark_set))
     rows = [row for row in rows if split is None or row.split is None or row.split == split]
     if not rows:
         raise CaseError(landmarks, f"has no row of the split {split}", "check its split column")
@@ -54,7 +53,7 @@ def find_annotated(dataset_dir: str, rows: Sequence[LandmarkRow]) -> list[dict[s
         rows: of the table.
 
     Returns:
-        ``{"image": path, "case": name, "landmarks": (37, 2) float64}`` each.
+        ``{"image": path, "case": name, "landmarks": (K, 2) float64}`` each.
 
     Raises:
         CaseError: when an image is missing.
@@ -68,13 +67,19 @@ def find_annotated(dataset_dir: str, rows: Sequence[LandmarkRow]) -> list[dict[s
 
 
 def hand_datalist(
-    dataset_dir: str, landmarks: str, split: str | None = None, phantoms: int = 0, phantom_dir: str | None = None
+    dataset_dir: str,
+    landmarks: str,
+    landmark_set: LandmarkSet,
+    split: str | None = None,
+    phantoms: int = 0,
+    phantom_dir: str | None = None,
 ) -> list[dict[str, Any]]:
     """Annotated cases.
 
     Args:
         dataset_dir: as in :func:`find_annotated`.
         landmarks: as in :func:`read_split`.
+        landmark_set: as in :func:`read_split`.
         split: as in :func:`read_split`.
         phantoms: procedural hands to add.
         phantom_dir: where they are written, once.
@@ -83,16 +88,19 @@ def hand_datalist(
         as :func:`find_annotated`.
 
     Raises:
-        CaseError: when the table is broken, names a missing image or has no row of this split.
+        CaseError: when the table is broken, names a missing image or has no row of this split, or when phantoms are
+            asked for that have other landmarks.
     """
-    cases = find_annotated(dataset_dir, read_split(landmarks, split))
+    cases = find_annotated(dataset_dir, read_split(landmarks, landmark_set, split))
     if phantoms:
+        if landmark_set.names != read_landmark_set(SHIPPED).names:
+            raise CaseError(landmark_set.path, f"is not the set of the phantoms, {SHIPPED.name}", "add --phantoms 0")
         if phantom_dir is None:
             raise ValueError("phantoms need a folder to be written to")
         table = Path(phantom_dir) / "landmarks.csv"
         if not table.is_file():
             write_hand_dataset(phantom_dir, phantoms)
-        cases += hand_datalist(phantom_dir, str(table))[:phantoms]
+        cases += hand_datalist(phantom_dir, str(table), landmark_set)[:phantoms]
     return cases
 
 
@@ -110,12 +118,3 @@ def cases_to_evaluate(dataset_dir: str, rows: Sequence[LandmarkRow], split: str 
     if split is None:
         return find_cases(dataset_dir, "xray")
     return [{"image": case["image"], "case": case["case"]} for case in find_annotated(dataset_dir, rows)]
-
-
-def prepare_batch(
-    batchdata: Mapping[str, Any], device: torch.device, non_blocking: bool = False, **kwargs: Any
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (B, 1, X, Y) and landmarks (B, 37, 2) of a training batch, the images with channels last for speed."""
-    image = torch.as_tensor(batchdata["image"]).as_subclass(torch.Tensor)
-    image = image.to(device, memory_format=torch.channels_last, non_blocking=non_blocking, **kwargs)
-    return image, torch.as_tensor(batchdata["landmarks"]).to(device, non_blocking=non_blocking)

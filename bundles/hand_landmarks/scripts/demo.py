@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .hand_anatomy import WRIST, WRIST_MM
+from .landmark_set import read_landmark_set
 from .phantoms.phantom import write_hand_dataset
 from .shared.io.point_files import read_landmark_table
 
@@ -26,17 +26,17 @@ def demo(output_dir: Path) -> dict[str, str | float]:
     start = time.perf_counter()
     subprocess.run([*command, "--dataset_dir", str(data), "--output_dir", str(results)], check=True)
     seconds = time.perf_counter() - start
+    landmark_set = read_landmark_set()
     errors_mm = []
     for row in read_landmark_table(data / "landmarks.csv"):
         truth = np.asarray(row.points)
         marks = json.loads((results / f"{row.image}_landmarks.json").read_text())["landmarks"]
         found = np.array([[mark["x"], mark["y"]] for mark in marks])
-        mm_per_pixel = WRIST_MM / np.linalg.norm(truth[WRIST[0]] - truth[WRIST[1]])
-        errors_mm.append(np.linalg.norm(found - truth, axis=1) * mm_per_pixel)
+        errors_mm.append(np.linalg.norm(found - truth, axis=1) * landmark_set.mm_per_unit(truth))
     return {
         "bundle": "hand_landmarks",
         "input": f"{HANDS} procedural hand radiographs",
-        "result": f"{37 * HANDS} landmarks",
+        "result": f"{len(landmark_set) * HANDS} landmarks",
         "reference": "exact positions",
         "metric": f"mean point error {np.mean(errors_mm):.2f} mm",
         "seconds": seconds,

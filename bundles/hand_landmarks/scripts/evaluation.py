@@ -11,11 +11,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from torch import Tensor
 
-from .hand_anatomy import HAND_LANDMARK_NAMES, WRIST, WRIST_MM
-from .points import to_file_indices
+from .landmark_set import LandmarkSet
+from .points import pixel_sizes, to_file_indices
 from .shared.evaluation.point_metrics import RADII_MM, image_errors, point_errors, summarize_errors
 from .shared.evaluation.reports import write_metrics
 from .shared.io.point_files import LandmarkRow, match_landmarks
@@ -25,73 +26,55 @@ RADII_PX = (10.0,)
 IPE_SIZE = 256
 
 
-def reference_scales(truth: Tensor, shape: Sequence[int]) -> tuple[float, float]:
-    """Millimetres per pixel (the wrist of the reference is 50 mm, the convention of the published figures) and pixels
-    at 256 per pixel (the long edge of the file has 256).
+def reference_scales(truth: Tensor, image: MetaTensor, landmark_set: LandmarkSet) -> tuple[np.ndarray, np.ndarray]:
+    """Millimetres per pixel along x and y by the size convention of the set, as in the published figures, and pixels at
+    256 per pixel (the long edge of the file has 256).
 
     Args:
-        truth: (37, 2) in pixels of the file.
-        shape: of the file.
+        truth: (K, 2) in pixels of the file.
+        image: any image of the case, for the form of its pixels and the size of the file.
+        landmark_set: of the landmarks.
     """
-    return WRIST_MM / float((truth[WRIST[0]] - truth[WRIST[1]]).norm()), IPE_SIZE / float(max(shape))
+    shape = pixel_sizes(image.meta["original_affine"])
+    mm_per_pixel = landmark_set.mm_per_unit(truth.numpy() * shape) * shape
+    size = float(torch.as_tensor(image.meta["spatial_shape"]).max())
+    return mm_per_pixel, np.full(2, IPE_SIZE / size)
 
 
 class HandPointsd(MapTransform):
-    """Add what the validation of a training compares: a prediction (37, 3) and the reference of its case.
+    """Add what the validation of a training compares: a prediction (K, 3) and the reference of its case.
 
-    Adds ``points`` and ``reference`` (37, 2) in pixels of the file and the :func:`reference_scales` ``mm_per_pixel``
-    and ``px256_per_pixel``.
+    Adds ``points`` and ``reference`` (K, 2) in pixels of the file and the :func:`reference_scales` ``mm_per_pixel`` and
+    ``px256_per_pixel``.
 
     Args:
+        landmark_set: of the landmarks.
         keys: the prediction.
         image_key: canvas in whose indices it comes.
         truth_key: reference points in pixels of the file.
     """
 
-    def __init__(self, keys: KeysCollection = "pred", image_key: str = "image", truth_key: str = "truth") -> None:
+    def __init__(
+        self,
+        landmark_set: LandmarkSet,
+        keys: KeysCollection = "pred",
+        image_key: str = "image",
+        truth_key: str = "truth",
+    ) -> None:
         super().__init__(keys)
-        self.image_key, self.truth_key = image_key, truth_key
+        self.landmark_set, self.image_key, self.truth_key = landmark_set, image_key, truth_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
         image = output[self.image_key]
-        truth = torch.as_tensor(output[self.truth_key]).double().cpu()
+        truth = torch.as_tensor(output[self.truth_key]).as_subclass(Tensor).double().cpu()
         for key in self.key_iterator(output):
             pred = torch.as_tensor(output[key]).as_subclass(Tensor).cpu()
             output["points"] = to_file_indices(pred[:, :2], image)
             output["reference"] = truth
-            shape = torch.as_tensor(image.meta["spatial_shape"]).tolist()
-            output["mm_per_pixel"], output["px256_per_pixel"] = reference_scales(truth, shape)
+            scales = reference_scales(truth, image, self.landmark_set)
+            output["mm_per_pixel"], output["px256_per_pixel"] = map(torch.as_tensor, scales)
         return output
-
-
-def measure_case(item: Mapping[str, Any], rows: Sequence[LandmarkRow], table: str) -> dict[str, Any]:
-    """Row of one case: errors of all landmarks in mm and in pixels at 256, their means, the lowest confidence.
-
-    Args:
-        item: a case after the postprocessing of the inference.
-        rows: of the landmark table.
-        table: its path, for the message.
-
-    Raises:
-        CaseError: when the table has no row of the case.
-    """
-    meta = item["original"].meta
-    case = {"image": str(meta["filename_or_obj"]), "case": str(item["case"])}
-    truth = torch.as_tensor(match_landmarks([case], rows, table)[0]["landmarks"])
-    found = torch.as_tensor(item["found"]).as_subclass(Tensor).cpu()
-    mm_per_pixel, px256_per_pixel = reference_scales(truth, torch.as_tensor(meta["spatial_shape"]).tolist())
-    errors_mm = point_errors(found[:, :2], truth, mm_per_pixel)
-    errors_px = point_errors(found[:, :2], truth, px256_per_pixel)
-    return {
-        "case": case["case"],
-        "pe_mean_mm": float(image_errors(errors_mm)[0]),
-        "pe_max_mm": float(errors_mm.max()),
-        "ipe_px256": float(image_errors(errors_px)[0]),
-        "confidence_min": float(found[:, 2].min()),
-        "errors_mm": errors_mm.tolist(),
-        "errors_px256": errors_px.tolist(),
-    }
 
 
 def case_error(item: Mapping[str, Any]) -> float:
@@ -132,29 +115,72 @@ def plot_cumulative_errors(errors_mm: np.ndarray, limit_mm: float = 6.0) -> Figu
     return figure
 
 
-def write_report(rows: Sequence[Mapping[str, Any]], output_dir: str) -> None:
-    """Write metrics.json, metrics.csv and cumulative_error.png of all measured cases."""
-    if not rows:
-        return
-    errors_mm = np.array([row["errors_mm"] for row in rows])
-    errors_px = np.array([row["errors_px256"] for row in rows])
-    summary = summarize_errors(errors_mm, "mm", RADII_MM) | summarize_errors(errors_px, "px256", RADII_PX)
-    # Outliers per image, as published implementations of the small hand network count them.
-    summary["outliers_10px256_per_image"] = summary["outliers_10px256"] / len(rows)
-    landmarks = [
-        {
-            "index": index,
-            "name": name,
-            "pe_mean_mm": float(errors_mm[:, index].mean()),
-            "pe_median_mm": float(np.median(errors_mm[:, index])),
-            "pe_max_mm": float(errors_mm[:, index].max()),
+class HandErrors:
+    """What the evaluation of an inference measures and writes.
+
+    Args:
+        rows: of the landmark table.
+        table: its path, for messages.
+        landmark_set: of the landmarks.
+        output_dir: where the figures go.
+    """
+
+    def __init__(self, rows: Sequence[LandmarkRow], table: str, landmark_set: LandmarkSet, output_dir: str) -> None:
+        self.rows, self.table, self.landmark_set, self.output_dir = rows, table, landmark_set, Path(output_dir)
+
+    def measure(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Row of one case: errors of all landmarks in mm and in pixels at 256, their means, the lowest confidence.
+
+        Args:
+            item: a case after the postprocessing of the inference.
+
+        Raises:
+            CaseError: when the table has no row of the case.
+        """
+        original = item["original"]
+        case = {"image": str(original.meta["filename_or_obj"]), "case": str(item["case"])}
+        if "hand" in item:  # the row of a picture does not say which of its hands it means
+            case["image"] = case["case"]
+        truth = torch.as_tensor(match_landmarks([case], self.rows, self.table)[0]["landmarks"])
+        found = torch.as_tensor(item["found"]).as_subclass(Tensor).cpu()
+        errors_mm, errors_px = (
+            point_errors(found[:, :2], truth, torch.as_tensor(scale))
+            for scale in reference_scales(truth, original, self.landmark_set)
+        )
+        return {
+            "case": case["case"],
+            "pe_mean_mm": float(image_errors(errors_mm)[0]),
+            "pe_max_mm": float(errors_mm.max()),
+            "ipe_px256": float(image_errors(errors_px)[0]),
+            "confidence_min": float(found[:, 2].min()),
+            "confidence": found[:, 2].tolist(),
+            "errors_mm": errors_mm.tolist(),
+            "errors_px256": errors_px.tolist(),
         }
-        for index, name in enumerate(HAND_LANDMARK_NAMES)
-    ]
-    write_metrics(output_dir, rows, summary, landmarks=landmarks)
-    save_figure(plot_cumulative_errors(errors_mm), Path(output_dir) / "cumulative_error.png")
-    print(
-        f"PE {summary['pe_mean_mm']:.3f} +- {summary['pe_sd_mm']:.3f} mm, median {summary['pe_median_mm']:.3f} mm; "
-        + ", ".join(f"{summary[f'within_{r:g}mm']:.2%} within {r:g} mm" for r in RADII_MM)
-        + f"; IPE {summary['ipe_mean_px256']:.3f} px at 256"
-    )
+
+    def report(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write metrics.json, metrics.csv and cumulative_error.png of all measured cases."""
+        if not rows:
+            return
+        errors_mm = np.array([row["errors_mm"] for row in rows])
+        errors_px = np.array([row["errors_px256"] for row in rows])
+        summary = summarize_errors(errors_mm, "mm", RADII_MM) | summarize_errors(errors_px, "px256", RADII_PX)
+        # Outliers per image, as published implementations of the small hand network count them.
+        summary["outliers_10px256_per_image"] = summary["outliers_10px256"] / len(rows)
+        landmarks = [
+            {
+                "index": index,
+                "name": name,
+                "pe_mean_mm": float(errors_mm[:, index].mean()),
+                "pe_median_mm": float(np.median(errors_mm[:, index])),
+                "pe_max_mm": float(errors_mm[:, index].max()),
+            }
+            for index, name in enumerate(self.landmark_set.names)
+        ]
+        write_metrics(self.output_dir, rows, summary, landmarks=landmarks)
+        save_figure(plot_cumulative_errors(errors_mm), self.output_dir / "cumulative_error.png")
+        print(
+            f"PE {summary['pe_mean_mm']:.3f} +- {summary['pe_sd_mm']:.3f} mm, median {summary['pe_median_mm']:.3f} mm; "
+            + ", ".join(f"{summary[f'within_{r:g}mm']:.2%} within {r:g} mm" for r in RADII_MM)
+            + f"; IPE {summary['ipe_mean_px256']:.3f} px at 256"
+        )

@@ -9,6 +9,7 @@ from monai.inferers import Inferer
 from torch import Tensor
 
 from .alignment import overview_matrix, upright_matrix
+from .landmark_set import LandmarkSet
 from .points import transform_points
 from .shared.engines.settings import flag
 from .shared.geometry.deform import Deformation, sample
@@ -18,11 +19,12 @@ from .shared.geometry.heatmaps import decode_heatmaps
 class HandLandmarkInferer(Inferer):
     """Two passes of one network.
 
-    The first pass sees the whole canvas. Where its points do not look like a left hand, mirrored and turned views are
-    tried and the one that looks most like a hand is kept: a right hand is processed as its mirror image. The later
-    passes see the hand upright, as the pass before has found it.
+    The first pass sees the whole canvas. Where its points do not look like a hand of the side that the network knows,
+    mirrored and turned views are tried and the one that looks most like a hand is kept: a hand of the other side is
+    processed as its mirror image. The later passes see the hand upright, as the pass before has found it.
 
     Args:
+        landmark_set: of the landmarks; the network was trained on hands of its side.
         size: (X, Y) of the network input.
         stride: input pixels per heatmap pixel.
         passes: upright passes.
@@ -35,6 +37,7 @@ class HandLandmarkInferer(Inferer):
 
     def __init__(
         self,
+        landmark_set: LandmarkSet,
         size: Sequence[int] = (288, 384),
         stride: int = 2,
         passes: int = 1,
@@ -43,6 +46,7 @@ class HandLandmarkInferer(Inferer):
         accept: float = 0.5,
     ) -> None:
         super().__init__()
+        self.mean = landmark_set.mean
         self.size, self.stride, self.passes, self.views = tuple(size), stride, passes, views
         self.amp, self.accept = flag("amp", amp), accept
 
@@ -61,12 +65,13 @@ class HandLandmarkInferer(Inferer):
                 points, confidence, mirror, score = other
         flip = overview_matrix(shape, shape, mirror=mirror)  # the canvas mirrored onto itself
         for _ in range(self.passes):
-            matrix = flip @ upright_matrix(transform_points(points, flip), self.size, confidence.clamp(min=1e-3))[0]
+            weights = confidence.clamp(min=1e-3)
+            matrix = flip @ upright_matrix(transform_points(points, flip), self.mean, self.size, weights)[0]
             shifts = torch.eye(3, dtype=torch.float64).repeat(self.views, 1, 1)
             shifts[:, :2, 2] = self.stride / self.views * torch.arange(self.views)[:, None]
             found, trust = self.look(canvas, network, list(matrix @ shifts))
-            weights = trust.clamp(min=1e-3)[..., None]
-            points, confidence = (found * weights).sum(dim=0) / weights.sum(dim=0), trust.mean(dim=0)
+            shares = trust.clamp(min=1e-3)[..., None]
+            points, confidence = (found * shares).sum(dim=0) / shares.sum(dim=0), trust.mean(dim=0)
         return torch.cat([points, confidence[:, None]], dim=1).to(canvas.device)
 
     def best_view(
@@ -84,7 +89,7 @@ class HandLandmarkInferer(Inferer):
         for (_, mirror), view_points, view_confidence in zip(views, points, confidence, strict=True):
             flip = overview_matrix(shape, shape, mirror=mirror)
             weights = view_confidence.clamp(min=1e-3)
-            residuals = upright_matrix(transform_points(view_points, flip), self.size, weights)[1]
+            residuals = upright_matrix(transform_points(view_points, flip), self.mean, self.size, weights)[1]
             score = hand_score(view_confidence, residuals)
             if best is None or score > best[3]:
                 best = view_points, view_confidence, mirror, score

@@ -31,6 +31,11 @@ def to_file_indices(points: Tensor, image: MetaTensor) -> Tensor:
     return transform_points(points, torch.linalg.inv(original) @ image.affine.double().cpu())
 
 
+def pixel_sizes(affine: Tensor | np.ndarray) -> np.ndarray:
+    """Distances (2,) between neighbouring pixels along x and y, in the unit of a (4, 4) affine."""
+    return np.linalg.norm(np.asarray(torch.as_tensor(affine), dtype=float)[:3, :2], axis=0)
+
+
 def fit_similarity(source: Tensor, target: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Least-squares rotation, isotropic scale and shift between 2-D point sets, never a reflection.
 

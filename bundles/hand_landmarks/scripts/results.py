@@ -11,65 +11,47 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .alignment import upright_matrix
-from .hand_anatomy import HAND_BONES, HAND_LANDMARK_NAMES, WRIST, WRIST_MM
 from .inferer import hand_score
-from .phantoms.shape import MEAN_SHAPE, SHAPE_MODES
-from .points import to_file_indices, transform_points
+from .landmark_set import LandmarkSet
+from .pictures import draw_overlay, landmark_map
+from .points import pixel_sizes, to_file_indices, transform_points
+from .radius import radius_mm, read_calibration
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.point_files import landmark_result, write_landmarks
 
-LOW_CONFIDENCE = 0.3
-MAX_PICTURE = 1024
 
-
-def bone_lengths(points: np.ndarray) -> np.ndarray:
-    """Lengths (..., bones) between the joined landmarks of (..., 37, 2) points, in their unit."""
-    first, second = np.array(HAND_BONES).T
-    return np.linalg.norm(points[..., first, :] - points[..., second, :], axis=-1)
-
-
-def implausible_bones(points: np.ndarray, limit: float = 5.0) -> list[int]:
+def implausible_bones(points: np.ndarray, landmark_set: LandmarkSet, limit: float = 5.0) -> list[int]:
     """Bones whose length relative to the other bones of this hand no real hand shows.
 
     The logarithm of every length is compared with that of the mean hand, after the median ratio (the size of the hand)
-    is taken out; the spread comes from the modes of the shape model.
+    is taken out; the spread comes from the modes of the shape.
 
     Args:
-        points: (37, 2), any unit, isotropic.
+        points: (K, 2), any unit, isotropic.
+        landmark_set: of the landmarks.
         limit: how many standard deviations are plausible.
 
     Returns:
-        indices into ``HAND_BONES``.
+        indices into the bones of the set.
     """
-    mean = bone_lengths(MEAN_SHAPE)
-    spread = np.sqrt(np.sum((np.log(bone_lengths(MEAN_SHAPE + SHAPE_MODES) / mean)) ** 2, axis=0))
-    ratio = np.log(np.maximum(bone_lengths(points), 1e-6) / mean)
+    mean = landmark_set.bone_lengths(landmark_set.mean)
+    varied = landmark_set.bone_lengths(landmark_set.mean + landmark_set.modes)
+    spread = np.sqrt(np.sum(np.log(varied / mean) ** 2, axis=0))
+    ratio = np.log(np.maximum(landmark_set.bone_lengths(points), 1e-6) / mean)
     ratio -= np.median(ratio)
     # No bone varies by less than annotators do: 1.5 mm at each end.
     return [int(i) for i in np.flatnonzero(np.abs(ratio) > limit * np.maximum(spread, 1.5 / mean))]
 
 
-def hand_side(points: np.ndarray) -> str:
-    """ "left" or "right": where the thumb lies, for a hand seen from the back or through, fingers anywhere.
-
-    Args:
-        points: (37, 2) in the upright picture, whose second axis points down.
-    """
-    along = points[25] - points[WRIST[0]]  # forearm to middle finger
-    across = points[18] - points[33]  # little finger to thumb
-    return "left" if along[0] * across[1] - along[1] * across[0] > 0 else "right"
-
-
 def upright_points(pred: Tensor, image: MetaTensor, original: MetaTensor) -> np.ndarray:
-    """Points (37, 2) in indices of the upright picture: the file turned as its EXIF header says.
+    """Points (K, 2) in indices of the upright picture: the file turned as its EXIF header says.
 
     Args:
-        pred: (37, 3) canvas indices and confidence.
+        pred: (K, 3) canvas indices and confidence.
         image: the canvas with its affine.
         original: (1, X, Y) the upright picture with its affine.
     """
@@ -77,12 +59,13 @@ def upright_points(pred: Tensor, image: MetaTensor, original: MetaTensor) -> np.
     return transform_points(torch.as_tensor(pred[:, :2]).cpu(), to_upright).numpy()
 
 
-def refuse_other_pictures(pred: Tensor, image: MetaTensor, min_score: float) -> None:
+def refuse_other_pictures(pred: Tensor, image: MetaTensor, landmark_set: LandmarkSet, min_score: float) -> None:
     """Refuse a picture whose points neither look like a hand nor are trusted.
 
     Args:
-        pred: (37, 3) canvas indices and confidence.
+        pred: (K, 3) canvas indices and confidence.
         image: the canvas.
+        landmark_set: of the landmarks.
         min_score: lowest :func:`~scripts.inferer.hand_score` of a hand.
 
     Raises:
@@ -92,51 +75,74 @@ def refuse_other_pictures(pred: Tensor, image: MetaTensor, min_score: float) -> 
     mirror = torch.tensor([-1.0, 1.0])
     # The size of the frame does not matter here, the distances are in mm.
     scores = [
-        hand_score(pred[:, 2], upright_matrix(points, (2, 2))[1]) for points in (pred[:, :2], pred[:, :2] * mirror)
+        hand_score(pred[:, 2], upright_matrix(points, landmark_set.mean, (2, 2))[1])
+        for points in (pred[:, :2], pred[:, :2] * mirror)
     ]
     if max(scores) < min_score:
         name = str(image.meta.get("filename_or_obj", "image"))
         raise CaseError(name, "shows no hand that could be recognised", "give a radiograph of one whole hand")
 
 
-def hand_result(case: str, pred: Tensor, image: MetaTensor, original: MetaTensor) -> dict[str, Any]:
+def hand_result(
+    case: str,
+    pred: Tensor,
+    image: MetaTensor,
+    original: MetaTensor,
+    landmark_set: LandmarkSet,
+    min_confidence: float,
+    calibration: Mapping[str, Any] | None = None,
+    hand: str = "",
+) -> dict[str, Any]:
     """Result of one case in the form that is written to JSON.
 
     Args:
         case: name.
-        pred: (37, 3) canvas indices and confidence.
+        pred: (K, 3) canvas indices and confidence.
         image: the canvas with its affine.
         original: (1, X, Y) the upright picture; its affine gives the millimetres where the file knows them.
+        landmark_set: of the landmarks.
+        min_confidence: points below are named in a warning.
+        calibration: of the radius that holds nine of ten points.
+        hand: which of several hands of the picture it is, such as "1 of 2".
     """
+    names = landmark_set.names
     points = to_file_indices(torch.as_tensor(pred[:, :2]).cpu(), image).numpy()
     upright = upright_points(pred, image, original)
     confidence = torch.as_tensor(pred[:, 2]).cpu().numpy()
     size = np.array(original.shape[1:])
+    file_mm = pixel_sizes(original.meta["original_affine"])
+    isotropic = points * file_mm
     warnings = []
+    if hand:
+        warnings.append(f"hand {hand} in this picture, counted from the left")
     if image.meta.get("inverted"):
         warnings.append("the picture was inverted: bones dark on a bright background")
-    side = hand_side(upright)
-    if side == "right":
-        warnings.append("a right hand, or a mirrored left one: processed as its mirror image")
+    side = landmark_set.side_of(upright)
+    if side != landmark_set.side:
+        other = f"a {side} hand, or a mirrored {landmark_set.side} one"
+        warnings.append(f"{other}: processed as its mirror image")
     outside = np.flatnonzero(((upright < -0.5) | (upright > size - 0.5)).any(axis=1))
     if len(outside):
-        warnings.append("outside of the picture: " + ", ".join(HAND_LANDMARK_NAMES[i] for i in outside))
-    low = np.flatnonzero(confidence < LOW_CONFIDENCE)
+        warnings.append("outside of the picture: " + ", ".join(names[i] for i in outside))
+    low = np.flatnonzero(confidence < min_confidence)
     if len(low):
-        warnings.append("low confidence: " + ", ".join(HAND_LANDMARK_NAMES[i] for i in low))
-    for bone in implausible_bones(points):
-        first, second = (HAND_LANDMARK_NAMES[i] for i in HAND_BONES[bone])
+        warnings.append("low confidence: " + ", ".join(names[i] for i in low))
+    for bone in implausible_bones(isotropic, landmark_set):
+        first, second = (names[i] for i in landmark_set.bones[bone])
         warnings.append(f"implausible length between {first} and {second}")
+    # The size of this hand by convention is 50 mm, whatever it is in truth: errors were measured on that scale.
+    by_size = landmark_set.mm_per_unit(isotropic)
+    radii = np.full(len(names), np.nan) if calibration is None else radius_mm(confidence, calibration)
     if original.meta.get("spacing_source", "none") == "none":
-        wrist = float(np.linalg.norm(points[WRIST[0]] - points[WRIST[1]]))
-        mm_per_pixel, source = [WRIST_MM / max(wrist, 1e-6)] * 2, f"wrist taken as {WRIST_MM:g} mm"
+        mm_per_pixel = (by_size * file_mm).tolist()
+        source = f"{landmark_set.size_name} taken as {landmark_set.size_mm:g} mm"
     else:
-        matrix = torch.as_tensor(original.meta["original_affine"])[:2, :2]
-        mm_per_pixel, source = matrix.norm(dim=0).tolist(), str(original.meta["spacing_source"])
-    return landmark_result(
+        mm_per_pixel, source = file_mm.tolist(), str(original.meta["spacing_source"])
+        radii = radii / by_size
+    result = landmark_result(
         case,
         "pixels of the file, x to the right, y down, centre of the first pixel = 0, 0",
-        HAND_LANDMARK_NAMES,
+        names,
         points,
         confidence,
         warnings,
@@ -144,75 +150,26 @@ def hand_result(case: str, pred: Tensor, image: MetaTensor, original: MetaTensor
         mm_per_pixel=[round(value, 6) for value in mm_per_pixel],
         mm_per_pixel_source=source,
     )
-
-
-def draw_overlay(original: np.ndarray, points: np.ndarray, confidence: np.ndarray, truth: np.ndarray | None = None):
-    """Picture of the bones over the radiograph.
-
-    Args:
-        original: (X, Y) grey values of the file.
-        points: (37, 2) pixels of the file.
-        confidence: (37,); points below ``LOW_CONFIDENCE`` are red.
-        truth: (37, 2) reference points, drawn as green crosses.
-
-    Returns:
-        PIL image, long edge at most ``MAX_PICTURE``.
-    """
-    low, high = np.percentile(original, [0.5, 99.5])
-    grey = np.clip((original - low) / max(high - low, 1e-6), 0, 1) * 255
-    picture = Image.fromarray(grey.T.astype(np.uint8)).convert("RGB")
-    scale = min(1.0, MAX_PICTURE / max(picture.size))
-    if scale < 1:
-        picture = picture.resize([max(1, round(size * scale)) for size in picture.size], Image.Resampling.LANCZOS)
-    draw = ImageDraw.Draw(picture)
-    drawn = (points + 0.5) * scale - 0.5
-    unit = max(1.0, max(picture.size) / 512)
-    for first, second in HAND_BONES:
-        draw.line([*drawn[first], *drawn[second]], fill=(80, 160, 255), width=round(unit))
-    for (x, y), trust in zip(drawn, confidence, strict=True):
-        colour = (255, 60, 60) if trust < LOW_CONFIDENCE else (255, 210, 0)
-        radius = 2.2 * unit
-        draw.ellipse([x - radius, y - radius, x + radius, y + radius], outline=colour, width=round(unit))
-    if truth is not None:
-        for x, y in (truth + 0.5) * scale - 0.5:
-            radius = 2.2 * unit
-            draw.line([x - radius, y, x + radius, y], fill=(60, 220, 60), width=round(unit))
-            draw.line([x, y - radius, x, y + radius], fill=(60, 220, 60), width=round(unit))
-    return picture
-
-
-def landmark_map(points: np.ndarray, shape: tuple[int, int], radius: float) -> np.ndarray:
-    """Discs around the landmarks, numbered from 1: (X, Y) uint8.
-
-    Args:
-        points: (K, 2) pixels.
-        shape: (X, Y) of the map.
-        radius: of the discs in pixels.
-    """
-    labels = np.zeros(shape, dtype=np.uint8)
-    for index, point in enumerate(points):
-        if not np.isfinite(point).all():
-            continue
-        low = np.maximum(np.floor(point - radius).astype(int), 0)
-        high = np.minimum(np.ceil(point + radius).astype(int) + 1, shape)
-        if (high <= low).any():
-            continue
-        x, y = np.ogrid[low[0] : high[0], low[1] : high[1]]
-        labels[low[0] : high[0], low[1] : high[1]][(x - point[0]) ** 2 + (y - point[1]) ** 2 <= radius**2] = index + 1
-    return labels
+    for mark in result["landmarks"]:
+        if np.isfinite(radii[mark["index"]]):
+            mark["radius_90_mm"] = round(float(radii[mark["index"]]), 2)
+    return result
 
 
 class HandResultd(MapTransform):
-    """Turn the prediction (37, 3) into the result of the case (``result``), its points and their confidence in pixels of
+    """Turn the prediction (K, 3) into the result of the case (``result``), its points and their confidence in pixels of
     the file (``found``), and a label map on the grid of the file.
 
     Args:
+        landmark_set: of the landmarks.
         keys: the prediction.
         image_key: canvas, in whose indices the prediction comes.
         original_key: the file as it was read.
         output_dir: where ``<case>_landmarks.json`` and ``<case>_overlay.png`` go; nothing is written where None.
         min_score: how much the points have to look like a hand, 0..1; radiographs of hands reach more than 0.5, other
             pictures less than 0.05.
+        min_confidence: points below are named in a warning and drawn in red.
+        radius: file of the calibration of the radius that holds nine of ten points; without such a file there is none.
 
     Raises:
         CaseError: when the picture shows no hand.
@@ -220,34 +177,49 @@ class HandResultd(MapTransform):
 
     def __init__(
         self,
+        landmark_set: LandmarkSet,
         keys: KeysCollection = "pred",
         image_key: str = "image",
         original_key: str = "original",
         output_dir: str | None = None,
         min_score: float = 0.2,
+        min_confidence: float = 0.3,
+        radius: str | None = None,
     ) -> None:
         super().__init__(keys)
-        self.min_score = min_score
+        self.calibration = None if radius is None else read_calibration(radius, len(landmark_set))
+        self.landmark_set, self.min_score, self.min_confidence = landmark_set, min_score, min_confidence
         self.image_key, self.original_key = image_key, original_key
         self.output_dir = None if output_dir is None else Path(output_dir)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
         image, original = output[self.image_key], output[self.original_key]
+        case, hand = str(output.get("case", "case")), str(output.get("hand", ""))
         for key in self.key_iterator(output):
-            refuse_other_pictures(output[key], image, self.min_score)
-            result = hand_result(str(output.get("case", "case")), output[key], image, original)
-            points = upright_points(output[key], image, original)
-            confidence = torch.as_tensor(output[key])[:, 2].cpu().numpy()
+            pred = torch.as_tensor(output[key]).as_subclass(Tensor).cpu()
+            refuse_other_pictures(pred, image, self.landmark_set, self.min_score)
+            result = hand_result(
+                case, pred, image, original, self.landmark_set, self.min_confidence, self.calibration, hand
+            )
+            points = upright_points(pred, image, original)
             if self.output_dir is not None:
                 self.output_dir.mkdir(parents=True, exist_ok=True)
-                write_landmarks(self.output_dir / f"{result['case']}_landmarks.json", result)
-                with atomic_path(self.output_dir / f"{result['case']}_overlay.png") as path:
-                    draw_overlay(original[0].cpu().numpy(), points, confidence).save(path, format="png")
+                write_landmarks(self.output_dir / f"{case}_landmarks.json", result)
+                radii = [mark.get("radius_90_mm", 0.0) for mark in result["landmarks"]]
+                picture = draw_overlay(
+                    original[0].cpu().numpy(),
+                    points,
+                    pred[:, 2].numpy(),
+                    self.landmark_set.bones,
+                    self.min_confidence,
+                    np.array(radii) / np.mean(result["mm_per_pixel"]),
+                )
+                with atomic_path(self.output_dir / f"{case}_overlay.png") as path:
+                    picture.save(path, format="png")
             size = tuple(original.shape[1:])
             labels = landmark_map(points, size, radius=max(2.0, max(size) / 200))
             output["result"] = result
-            in_file = to_file_indices(torch.as_tensor(output[key])[:, :2].cpu(), image)
-            output["found"] = torch.column_stack([in_file, torch.as_tensor(confidence)])
+            output["found"] = torch.column_stack([to_file_indices(pred[:, :2], image), pred[:, 2]])
             output[key] = MetaTensor(torch.as_tensor(labels)[None], meta=dict(original.meta))
         return output

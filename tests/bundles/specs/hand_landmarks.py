@@ -89,7 +89,7 @@ BAD_CALLS = (
 
 SPEC = BundleSpec(
     make_data=make_data,
-    train={**SMALL, "batch_size": 2, "num_workers": 0, "phantoms": 0},
+    train={**SMALL, "batch_size": 2, "num_workers": 0, "phantoms": 0, "val_interval": 1, "warmup_epochs": 1},
     early_stop={"learning_rate": 0, "patience": 1},
     inference={**SMALL, "min_score": 0},  # two epochs do not make a hand of anything
     results=("{case}_landmarks.json", "{case}_overlay.png", "{case}_landmarks.nii.gz"),

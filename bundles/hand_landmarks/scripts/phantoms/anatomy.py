@@ -1,6 +1,6 @@
 """Bones and soft tissue of the hand phantom, laid out around the 37 landmarks.
 
-Everything is described once for the mean shape (mm, see `hand_shape`) and carried to a given hand by the thin-plate
+Everything is described once for the mean shape (mm, see `shape`) and carried to a given hand by the thin-plate
 spline that takes the mean landmarks to its landmarks: outlines that pass through a landmark still do so afterwards.
 Outlines and widths were sketched by eye over the median of radiographs of children and adolescents warped to the mean
 shape; depths were adjusted until brightness profiles across that median were alike.
@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw
 from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import gaussian_filter
 
-from ..hand_anatomy import HAND_FINGERS, METACARPAL_BASES, WRIST
 from .projection import (
     BoneCanvas,
     GrowthPlate,
@@ -25,7 +24,7 @@ from .projection import (
     closed_curve,
     slab_thickness,
 )
-from .shape import MEAN_SHAPE
+from .shape import HAND_FINGERS, LANDMARKS, MEAN_SHAPE, METACARPAL_BASES
 
 
 @dataclass(frozen=True)
@@ -288,7 +287,7 @@ def soft_tissue(shape: tuple[int, int], warp: HandWarp, scale: float, body: Cons
         limb = capsule_chain_thickness(half_shape, joints / 2.0, np.array(radii) * body.soft * half_scale)
         limbs = np.maximum(limbs, limb / half_scale)
     palm = _fill(half_shape, warp.points(np.array(_PALM)) / 2.0)
-    knuckle, wrist = warp.landmarks[25] / 2.0, warp.landmarks[list(WRIST)].mean(axis=0) / 2.0
+    knuckle, wrist = warp.landmarks[25] / 2.0, warp.landmarks[list(LANDMARKS.size_between)].mean(axis=0) / 2.0
     axis = (wrist - knuckle) / np.sum((wrist - knuckle) ** 2)
     x, y = np.arange(half_shape[0])[:, None], np.arange(half_shape[1])[None, :]
     along = (x - knuckle[0]) * axis[0] + (y - knuckle[1]) * axis[1]

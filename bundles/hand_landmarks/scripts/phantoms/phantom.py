@@ -15,10 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, uniform_filter
 
-from ..hand_anatomy import HAND_LANDMARK_NAMES, WRIST, WRIST_MM
 from .anatomy import HandWarp, draw_bones, random_constitution, soft_tissue
 from .projection import BoneCanvas
-from .shape import random_shape, rotation
+from .shape import LANDMARKS, random_shape, rotation
 
 
 @dataclass
@@ -28,7 +27,7 @@ class HandPhantom:
     Attributes:
         image: float32 (X, Y), 0 to 1, bones bright.
         landmarks: float64 (37, 2), (x, y) in pixels of `image`, pixel centres at integers.
-        mm_per_pixel: pixel size under which the wrist distance is `WRIST_MM`.
+        mm_per_pixel: pixel size under which the wrist is 50 mm wide.
         side: which hand it is.
         parameters: what was drawn at random, for inspection.
     """
@@ -46,7 +45,9 @@ def _frame(shape_mm: np.ndarray, size: int, rng: np.random.Generator) -> tuple[n
     Margins beyond the outermost landmarks follow those of real radiographs: 0.05 to 0.55 wrist distances.
     """
     low, high = shape_mm.min(axis=0), shape_mm.max(axis=0)
-    margins = WRIST_MM * np.clip(rng.normal([0.27, 0.25, 0.24, 0.22], 0.1), 0.05, 0.55)  # left, top, right, bottom
+    margins = LANDMARKS.size_mm * np.clip(
+        rng.normal([0.27, 0.25, 0.24, 0.22], 0.1), 0.05, 0.55
+    )  # left, top, right, bottom
     extent = high - low + margins[:2] + margins[2:]
     scale = (size - 1) / extent.max()
     pixels = np.minimum(np.round(extent * scale).astype(int) + 1, size)
@@ -231,7 +232,7 @@ def make_hand(seed: int, size: int = 768, side: Literal["left", "right", "random
     return HandPhantom(
         image=np.ascontiguousarray(np.clip(image, 0, 1), dtype=np.float32),
         landmarks=landmarks,
-        mm_per_pixel=WRIST_MM / float(np.linalg.norm(landmarks[WRIST[0]] - landmarks[WRIST[1]])),
+        mm_per_pixel=LANDMARKS.mm_per_unit(landmarks),
         side=side,
         parameters=parameters,
     )
@@ -266,7 +267,7 @@ def write_hand_dataset(
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    columns = [f"{axis}{i}" for i in range(len(HAND_LANDMARK_NAMES)) for axis in "xy"]
+    columns = [f"{axis}{i}" for i in range(len(LANDMARKS)) for axis in "xy"]
     table = folder / "landmarks.csv"
     with table.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from bundles.hand_landmarks.scripts.phantoms.phantom import make_hand, to_uint8
 from bundles.hand_landmarks.scripts.points import to_file_indices
-from bundles.hand_landmarks.scripts.preprocessing import (
+from bundles.hand_landmarks.scripts.transforms import (
     StandardizeHandd,
     constant_margins,
     fit_to_canvas,

@@ -20,7 +20,7 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 from skimage.filters import gaussian, threshold_otsu
 
-from .points import transform_points
+from .points import pixel_sizes, transform_points
 from .shared.engines.settings import flag
 from .shared.io.errors import CaseError
 
@@ -67,6 +67,47 @@ def hand_outline(image: np.ndarray) -> np.ndarray:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return ndimage.binary_fill_holes(labels == sizes.argmax())
+
+
+def bright_corners(image: np.ndarray) -> np.ndarray:
+    """Flat white areas that fill a corner, such as an unexposed wedge or a label: no part of the hand.
+
+    What lies along more than half of the edge is the background of an inverted picture, or a frame.
+
+    Args:
+        image: (X, Y) in 0..1.
+
+    Returns:
+        (X, Y) bool.
+    """
+    width = max(image.shape) // 128 + 1
+    smooth = gaussian(image, sigma=width / 2)
+    flat = ndimage.maximum_filter(smooth, 2 * width + 1) - ndimage.minimum_filter(smooth, 2 * width + 1) < 0.03
+    white = ndimage.binary_opening(flat & (smooth > 0.96), iterations=2 * width)
+    labels, _ = ndimage.label(ndimage.binary_dilation(white, iterations=2 * width) & (image > 0.9))
+    corners = {int(labels[x, y]) for x in (0, -1) for y in (0, -1)} - {0}
+    found = np.isin(labels, list(corners))
+    found &= np.bincount(labels.ravel(), minlength=labels.max() + 1)[labels] > 0.005 * image.size
+    edge = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
+    # The edge of a white area is blurred: some pixels more.
+    return ndimage.binary_dilation(found, iterations=width) if 0 < edge.mean() < 0.5 else np.zeros_like(found)
+
+
+def without_bright_corners(image: np.ndarray) -> np.ndarray:
+    """The picture in 0..1 with its bright corners at the level of the background and the rest using the whole range.
+
+    Args:
+        image: (X, Y) in 0..1.
+    """
+    corners = bright_corners(image)
+    if not corners.any():
+        return image
+    inner = image[~corners]
+    low, high = np.percentile(inner, [0.5, 99.5])
+    rest = ~corners
+    edge = np.concatenate([image[0][rest[0]], image[-1][rest[-1]], image[:, 0][rest[:, 0]], image[:, -1][rest[:, -1]]])
+    filled = np.where(corners, np.median(edge if len(edge) else inner), image)
+    return np.clip((filled - low) / max(high - low, 1e-6), 0, 1)
 
 
 def is_inverted(image: np.ndarray) -> bool:
@@ -117,10 +158,19 @@ def match_histogram(image: np.ndarray, outline: np.ndarray, reference: np.ndarra
     return np.interp(image, np.concatenate([[0.0], source]), np.concatenate([[0.0], reference[first]]))
 
 
-def fit_matrix(shape: Sequence[int], canvas: Sequence[int]) -> np.ndarray:
-    """(3, 3) map from canvas to image indices: the whole image, centred, isotropic, as large as possible."""
-    scale = max(size / target for size, target in zip(shape, canvas, strict=True))
-    matrix = np.diag([scale, scale, 1.0])
+def fit_matrix(
+    shape: Sequence[int], canvas: Sequence[int], pixel: Sequence[float] | np.ndarray = (1.0, 1.0)
+) -> np.ndarray:
+    """(3, 3) map from canvas to image indices: the whole image, centred, isotropic, as large as possible.
+
+    Args:
+        shape: (X, Y) of the image.
+        canvas: (X, Y) of the canvas.
+        pixel: width and height of a pixel of the image, any unit.
+    """
+    relative = np.asarray(pixel, dtype=float) / pixel[0]
+    scale = (np.asarray(shape) * relative / np.asarray(canvas)).max() / relative
+    matrix = np.diag([*scale, 1.0])
     # Pixel centres: the centre of the canvas is the centre of the image.
     matrix[:2, 2] = (np.asarray(shape) - 1) / 2 - scale * (np.asarray(canvas) - 1) / 2
     return matrix
@@ -142,29 +192,32 @@ def covered(shape: Sequence[int], canvas: Sequence[int], matrix: np.ndarray) -> 
     return slices[0], slices[1]
 
 
-def fit_to_canvas(image: np.ndarray, canvas: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+def fit_to_canvas(
+    image: np.ndarray, canvas: Sequence[int], pixel: Sequence[float] | np.ndarray = (1.0, 1.0)
+) -> tuple[np.ndarray, np.ndarray]:
     """Isotropic resize with zero padding, anti-aliased when shrinking.
 
     Args:
         image: (X, Y).
         canvas: (X, Y) of the result.
+        pixel: width and height of a pixel of the image, any unit.
 
     Returns:
         the canvas and the (3, 3) map from canvas to image indices.
     """
-    matrix = fit_matrix(image.shape, canvas)
+    matrix = fit_matrix(image.shape, canvas, pixel)
     tensor = torch.as_tensor(image, dtype=torch.float32)[None, None]
-    scale = matrix[0, 0]
-    if scale > 1:
+    scales = matrix[0, 0], matrix[1, 1]
+    if max(scales) > 1:
         # Area averages first, then exact sampling below: one step alone would alias or shift by part of a pixel.
-        shrunk = [max(2, round(size / scale)) for size in image.shape]
+        shrunk = [max(2, round(size / max(scale, 1.0))) for size, scale in zip(image.shape, scales, strict=True)]
         small = F.interpolate(tensor, size=shrunk, mode="bilinear", antialias=True, align_corners=False)
     else:
         small = tensor
     ratio = [source / size for source, size in zip(image.shape, small.shape[2:], strict=True)]
     axes = []
     for axis in range(2):
-        index = torch.arange(canvas[axis]) * scale + matrix[axis, 2]  # in image pixels
+        index = torch.arange(canvas[axis]) * scales[axis] + matrix[axis, 2]  # in image pixels
         index = (index + 0.5) / ratio[axis] - 0.5  # in pixels of the shrunk image
         axes.append(2 * index / (small.shape[2 + axis] - 1) - 1)
     grid = torch.stack(torch.meshgrid(axes[0], axes[1], indexing="ij")[::-1], dim=-1)[None].float()
@@ -178,14 +231,15 @@ def fit_to_canvas(image: np.ndarray, canvas: Sequence[int]) -> tuple[np.ndarray,
 class StandardizeHandd(MapTransform):
     """Trim margins, make bones bright, fit the canvas, match the histogram; points come along.
 
-    The image is a MetaTensor (1, X, Y) with any grey values. Its affine follows every step, so that
-    ``inverse(original_affine) @ affine`` maps canvas indices to pixels of the file. ``meta["inverted"]`` says whether
+    The image is a MetaTensor (1, X, Y) with any grey values and pixels of any form. Its affine follows every step, so
+    that ``inverse(original_affine) @ affine`` maps canvas indices to pixels of the file. ``meta["inverted"]`` says whether
     the polarity was turned.
 
     Args:
         keys: the image.
         canvas: (X, Y) of the result.
         points_key: landmarks (K, 2) in pixels of the file that are mapped to canvas indices, where present.
+        box_key: first and last + 1 index along x and y of the part of the image that is standardised, where present.
         invert: True or False to set the polarity by hand, None to recognise it.
         match: whether to match the histogram.
 
@@ -198,11 +252,12 @@ class StandardizeHandd(MapTransform):
         keys: KeysCollection = "image",
         canvas: Sequence[int] = (576, 768),
         points_key: str = "landmarks",
+        box_key: str = "box",
         invert: bool | None = None,
         match: bool = True,
     ) -> None:
         super().__init__(keys)
-        self.canvas, self.points_key, self.match = tuple(canvas), points_key, match
+        self.canvas, self.points_key, self.box_key, self.match = tuple(canvas), points_key, box_key, match
         self.invert = None if invert is None else flag("invert", invert)
         self.reference = reference_quantiles()
 
@@ -210,7 +265,7 @@ class StandardizeHandd(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             image = result[key]
-            result[key] = self.standardize(image)
+            result[key] = self.standardize(image, result.get(self.box_key))
             if self.points_key in result:
                 to_canvas = (
                     torch.linalg.inv(result[key].affine) @ torch.as_tensor(image.meta["original_affine"]).double()
@@ -218,10 +273,12 @@ class StandardizeHandd(MapTransform):
                 result[self.points_key] = transform_points(result[self.points_key], to_canvas)
         return result
 
-    def standardize(self, image: MetaTensor) -> MetaTensor:
-        """(1, X, Y) with any grey values to (1, *canvas) in 0..1."""
+    def standardize(self, image: MetaTensor, box: Sequence[int] | None = None) -> MetaTensor:
+        """(1, X, Y) with any grey values, or a box of it, to (1, *canvas) in 0..1."""
         name = str(image.meta.get("filename_or_obj", "image"))
         pixels = image[0].numpy()
+        left, right, top, bottom = box or (0, pixels.shape[0], 0, pixels.shape[1])
+        pixels = pixels[left:right, top:bottom]
         margins = constant_margins(pixels)
         pixels = pixels[margins]
         if min(pixels.shape) < 16:
@@ -229,9 +286,10 @@ class StandardizeHandd(MapTransform):
         low, high = np.percentile(pixels, [0.5, 99.5])
         if high <= low:
             raise CaseError(name, "shows a single grey value", "give a hand radiograph")
-        canvas, matrix = fit_to_canvas(np.clip((pixels - low) / (high - low), 0, 1), self.canvas)
+        grey = np.clip((pixels - low) / (high - low), 0, 1)
+        canvas, matrix = fit_to_canvas(grey, self.canvas, pixel_sizes(image.affine))
         x, y = covered(pixels.shape, self.canvas, matrix)
-        picture = canvas[x, y]
+        picture = without_bright_corners(canvas[x, y])
         inverted = is_inverted(picture) if self.invert is None else self.invert
         if inverted:
             picture = 1 - picture
@@ -243,7 +301,7 @@ class StandardizeHandd(MapTransform):
         canvas = np.zeros(self.canvas, dtype=np.float32)
         canvas[x, y] = picture
 
-        offset = np.array([margin.start for margin in margins])
+        offset = np.array([left, top]) + [margin.start for margin in margins]
         to_image = torch.eye(4, dtype=torch.float64)
         to_image[:2, :2] = torch.as_tensor(matrix[:2, :2])
         to_image[:2, 3] = torch.as_tensor(matrix[:2, 2] + offset)
