@@ -52,7 +52,7 @@ def random_deformation(subject: Subject, size: int, strength: float, generator: 
     whole = math.exp(strength * between(-SCALE, SCALE, generator))
     scales = [whole * math.exp(strength * between(-SCALE / 2, SCALE / 2, generator)) for _ in range(3)]
     linear = rotation(strength * TURN_DEG, generator) @ torch.diag(torch.tensor(scales, dtype=torch.float64))
-    shift = [strength * between(-s, s, generator) / subject.voxel_mm for s in SHIFT_MM]
+    shift = [strength * between(-s, s, generator) / subject.spacing_mm for s in SHIFT_MM]
     source = torch.tensor(subject.middle, dtype=torch.float64) + torch.tensor(shift, dtype=torch.float64)
     target = torch.full((3,), (size - 1) / 2, dtype=torch.float64)
     matrix = torch.cat([linear, (source - linear @ target)[:, None]], dim=1)

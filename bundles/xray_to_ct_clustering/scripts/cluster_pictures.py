@@ -37,13 +37,13 @@ def outside_air(hu: np.ndarray) -> np.ndarray:
     return np.isin(pieces, touching[touching > 0])
 
 
-def draw_space(hu: np.ndarray, labels: np.ndarray, voxel_mm: float, colours: Mapping[int, Any], title: str) -> Figure:
+def draw_space(hu: np.ndarray, labels: np.ndarray, spacing_mm: float, colours: Mapping[int, Any], title: str) -> Figure:
     """The body in the colours of its clusters, an upper front quarter cut out, from two sides."""
     shown = np.where(outside_air(hu), 0, labels)[::STEP, ::STEP, ::STEP]
     x, y, z = (np.indices(shown.shape).transpose(1, 2, 3, 0) - (np.array(shown.shape) - 1) / 2).transpose(3, 0, 1, 2)
     ink = np.array([colours[label][:3] for label in range(len(colours))])[shown]
-    edges = np.indices([length + 1 for length in shown.shape]).astype(float) * STEP * voxel_mm
-    edges -= (np.array(shown.shape) * STEP * voxel_mm / 2)[:, None, None, None]
+    edges = np.indices([length + 1 for length in shown.shape]).astype(float) * STEP * spacing_mm
+    edges -= (np.array(shown.shape) * STEP * spacing_mm / 2)[:, None, None, None]
     figure = Figure(figsize=(13, 6.6), layout="constrained")
     for number, (name, azimuth, side) in enumerate(SIGHTS):
         axes: Any = figure.add_subplot(1, 2, number + 1, projection="3d")
@@ -128,26 +128,26 @@ class ClusterPicturesd(MapTransform):
     ``<case>_clusters.json`` (the table) are written.
 
     Args:
-        keys: prediction (4, X, Y, Z) of the inferer.
-        voxel_mm: edge of a voxel.
+        keys: prediction (5, X, Y, Z) of the inferer.
+        spacing_mm: edge of a voxel.
         output_dir: folder.
     """
 
-    def __init__(self, keys: KeysCollection, voxel_mm: float, output_dir: str | os.PathLike) -> None:
+    def __init__(self, keys: KeysCollection, spacing_mm: float, output_dir: str | os.PathLike) -> None:
         super().__init__(keys)
-        self.voxel_mm, self.output_dir = voxel_mm, Path(str(output_dir))
+        self.spacing_mm, self.output_dir = spacing_mm, Path(str(output_dir))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         case = str(data["case"])
         for key in self.key_iterator(dict(data)):
             volume = torch.as_tensor(data[key]).as_subclass(Tensor).float().cpu()
             hu, labels = volume[0].numpy(), volume[2].round().numpy().astype(int)
-            table = cluster_table(volume, self.voxel_mm)
+            table = cluster_table(volume, self.spacing_mm)
             palette = cluster_colours(int(labels.max()))
             colours = {label: palette(label) for label in range(int(labels.max()) + 1)}
             start = self.output_dir / f"{case}_clusters"
             figures = {
-                "3d": draw_space(hu, labels, self.voxel_mm, colours, f"{case}: clusters in space"),
+                "3d": draw_space(hu, labels, self.spacing_mm, colours, f"{case}: clusters in space"),
                 "histograms": draw_histograms(hu, labels, table, colours, f"{case}: intensities of the clusters"),
                 "space": draw_distribution(hu, labels, table, colours, f"{case}: where the clusters lie"),
             }

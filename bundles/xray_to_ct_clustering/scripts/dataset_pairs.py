@@ -45,7 +45,7 @@ class RandomPairs(Dataset):
         subjects: patients.
         count: pairs of an epoch.
         volume_size: of the volume, a cube.
-        voxel_mm: of the volume.
+        spacing_mm: of the volume.
         geometry: of the views, varied at random.
         seed: of everything that is drawn.
         variants: 0: every pair is new; otherwise as many different pairs are made once and kept in ``cache_dir``. A
@@ -62,7 +62,7 @@ class RandomPairs(Dataset):
         subjects: Sequence[Subject],
         count: int,
         volume_size: Sequence[int],
-        voxel_mm: float,
+        spacing_mm: float,
         geometry: BiplanarGeometry,
         seed: int = 0,
         variants: int = 0,
@@ -73,7 +73,7 @@ class RandomPairs(Dataset):
         if variants and cache_dir is None:
             raise ValueError("variants are kept in a folder: give cache_dir")
         self.subjects, self.count, self.geometry = list(subjects), count, geometry
-        self.size = fine_size(volume_size, voxel_mm, subjects[0].voxel_mm)
+        self.size = fine_size(volume_size, spacing_mm, subjects[0].spacing_mm)
         self.factor = self.size // volume_size[0]
         self.seed, self.variants, self.strength = seed, variants, strength
         self.folder = None if cache_dir is None else Path(cache_dir)
@@ -89,7 +89,7 @@ class RandomPairs(Dataset):
         hu = warped(subject, random_deformation(subject, self.size, self.strength, generator))
         hu = varied_densities(hu, self.strength, generator)
         geometry = random_geometry(self.geometry, self.strength, generator)
-        return {**pair_item(hu, subject.voxel_mm, self.factor, geometry), "case": subject.case}
+        return {**pair_item(hu, subject.spacing_mm, self.factor, geometry), "case": subject.case}
 
     def kept(self, number: int) -> dict[str, Any]:
         """Variant ``number`` from the cache, where it is put at its first use."""
@@ -133,17 +133,17 @@ class PlainPairs(Dataset):
     Args:
         subjects: patients.
         volume_size: of the volume, a cube.
-        voxel_mm: of the volume.
+        spacing_mm: of the volume.
         geometry: of the views.
     """
 
     def __init__(
-        self, subjects: Sequence[Subject], volume_size: Sequence[int], voxel_mm: float, geometry: BiplanarGeometry
+        self, subjects: Sequence[Subject], volume_size: Sequence[int], spacing_mm: float, geometry: BiplanarGeometry
     ) -> None:
         self.items = []
         for subject in subjects:
-            size = fine_size(volume_size, voxel_mm, subject.voxel_mm)
-            item = pair_item(cube(subject, size), subject.voxel_mm, size // volume_size[0], geometry)
+            size = fine_size(volume_size, spacing_mm, subject.spacing_mm)
+            item = pair_item(cube(subject, size), subject.spacing_mm, size // volume_size[0], geometry)
             self.items.append({**item, "case": subject.case})
 
     def __len__(self) -> int:

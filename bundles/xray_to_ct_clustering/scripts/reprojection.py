@@ -33,7 +33,7 @@ class ReprojectionLoss(nn.Module):
 
     Args:
         geometry: of the views.
-        voxel_mm: edge of a voxel.
+        spacing_mm: edge of a voxel.
         hu_range: of the intensities 0 to 1.
         patches: sides of the compared patches [pixel]; None: the whole image.
     """
@@ -41,18 +41,18 @@ class ReprojectionLoss(nn.Module):
     def __init__(
         self,
         geometry: BiplanarGeometry,
-        voxel_mm: float,
+        spacing_mm: float,
         hu_range: Sequence[float] = HU_RANGE,
         patches: Sequence[int | None] = (None, 13),
     ) -> None:
         super().__init__()
         self.poses, self.detector = geometry.poses(), geometry.detector()
-        self.voxel_mm, self.hu_range, self.patches = voxel_mm, tuple(hu_range), tuple(patches)
+        self.spacing_mm, self.hu_range, self.patches = spacing_mm, tuple(hu_range), tuple(patches)
 
     def render(self, volume: Tensor) -> Tensor:
         """Attenuation integrals (B, 2, rows, columns), frontal and lateral, of intensities (B, 1, X, Y, Z)."""
         attenuation = hu_to_attenuation(intensity_to_hu(volume.float(), self.hu_range))
-        affine = volume_affine(volume.shape[2:], self.voxel_mm)
+        affine = volume_affine(volume.shape[2:], self.spacing_mm)
         return torch.stack([render(one, self.poses, self.detector, affine)[:, 0] for one in attenuation])
 
     def similarity(self, volume: Tensor, xrays: Tensor) -> Tensor:

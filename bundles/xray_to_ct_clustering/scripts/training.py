@@ -81,7 +81,7 @@ class BiplanarLoss(nn.Module):
         clustering: of the generator; None where there is none.
         grid: tokens along x, y, z.
         geometry: of the views; each item brings the distances of its own.
-        voxel_mm: edge of a voxel.
+        spacing_mm: edge of a voxel.
         lambda_purity: weight of the purity of voxels' clusters by tissue: each voxel takes the cluster of its token's
             features, its own position and its predicted intensity.
         lambda_projection: weight of the consistency of the rendered prediction with the X-rays.
@@ -97,7 +97,7 @@ class BiplanarLoss(nn.Module):
         clustering: nn.Module | None,
         grid: Sequence[int],
         geometry: BiplanarGeometry,
-        voxel_mm: float,
+        spacing_mm: float,
         lambda_purity: float = 0.0,
         lambda_projection: float = 0.0,
         roi_weights: Mapping[str, float] | None = None,
@@ -106,7 +106,7 @@ class BiplanarLoss(nn.Module):
         unknown = sorted(set(roi_weights or {}) - set(TISSUES))
         if unknown:
             raise CaseError("--roi_weights", f"knows no tissue {unknown[0]!r}", f"name some of {', '.join(TISSUES)}")
-        self.tracking, self.grid, self.geometry, self.voxel_mm = tracking, list(grid), geometry, voxel_mm
+        self.tracking, self.grid, self.geometry, self.spacing_mm = tracking, list(grid), geometry, spacing_mm
         self.shared_clustering = [clustering]  # in a list: its weights belong to the network, not to the loss
         self.lambda_purity, self.lambda_projection = lambda_purity, lambda_projection
         self.roi = {TISSUES[name]: float(weight) for name, weight in (roi_weights or {}).items()}
@@ -136,7 +136,7 @@ class BiplanarLoss(nn.Module):
         terms = []
         for item, image, (source, sdd, pixel) in zip(volume, images, distances.tolist(), strict=True):
             geometry = dataclasses.replace(self.geometry, source_to_isocenter_mm=source, sdd_mm=sdd, pixel_mm=pixel)
-            terms.append(ReprojectionLoss(geometry, self.voxel_mm)(item[None], image[None]))
+            terms.append(ReprojectionLoss(geometry, self.spacing_mm)(item[None], image[None]))
         return torch.stack(terms).mean()
 
     def forward(self, output: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
@@ -173,7 +173,7 @@ def inside(intensity: Tensor) -> Tensor:
 
 
 def place_clusters(
-    network: BiplanarCTNetwork, subjects: Sequence[Subject], volume_size: Sequence[int], voxel_mm: float, how: str
+    network: BiplanarCTNetwork, subjects: Sequence[Subject], volume_size: Sequence[int], spacing_mm: float, how: str
 ) -> BiplanarCTNetwork:
     """The network with its clusters where they start: "anatomy", by tissues of the subjects, or "even", as they are.
 
@@ -186,7 +186,7 @@ def place_clusters(
         step = max(1, len(subjects) // ATLAS_SUBJECTS)
         volumes = []
         for subject in subjects[::step]:
-            size = fine_size(volume_size, voxel_mm, subject.voxel_mm)
+            size = fine_size(volume_size, spacing_mm, subject.spacing_mm)
             volumes.append(hu_to_intensity(pooled(cube(subject, size), size // volume_size[0])))
         labels = [tissue_map(volume) for volume in volumes]
         clustering = network.generator.clustering

@@ -52,7 +52,7 @@ class SpatialClusteringCTGenerator(nn.Module):
         use_clustering: False: all tokens share one cluster, which leaves plain attention (for comparison).
         coarse_clusters: 0, or the number of coarse clusters that the K are divided among.
         image_channels: of the levels of the X-ray encoders.
-        voxel_mm: edge of a voxel.
+        spacing_mm: edge of a voxel.
         geometry: of the two views; a chest stand with 128 x 128 pixels by default.
         bias_rank: rank of the attention's bias between clusters, 0: full.
 
@@ -82,7 +82,7 @@ class SpatialClusteringCTGenerator(nn.Module):
         use_clustering: bool = True,
         coarse_clusters: int = 0,
         image_channels: Sequence[int] = (16, 32, 64, 128),
-        voxel_mm: float = 5.0,
+        spacing_mm: float = 5.0,
         geometry: BiplanarGeometry | None = None,
         bias_rank: int = BIAS_RANK,
     ) -> None:
@@ -93,7 +93,7 @@ class SpatialClusteringCTGenerator(nn.Module):
             raise ValueError(f"token_size {token_size} is no power of two")
         views = geometry or BiplanarGeometry()
         grid = [length // token_size for length in volume_size]
-        size_mm = [length * voxel_mm for length in volume_size]
+        size_mm = [length * spacing_mm for length in volume_size]
         self.grid = grid
         self.log_least_error = math.log(LEAST_ERROR)  # scripted code reads no module constants
         self.use_position = use_position
@@ -106,10 +106,10 @@ class SpatialClusteringCTGenerator(nn.Module):
             level = round(math.log2(max(cell_mm / views.isocenter_pixel_mm, 1.0)))
             return min(level, len(image_channels) - 1)
 
-        finest = level_of(voxel_mm)
+        finest = level_of(spacing_mm)
         self.frontal_encoder = XrayEncoder(image_channels, finest=finest)
         self.lateral_encoder = XrayEncoder(image_channels, finest=finest)
-        token_level = level_of(token_size * voxel_mm)
+        token_level = level_of(token_size * spacing_mm)
         self.token_map = token_level - finest
         self.token_lifting = BiplanarLifting(grid, size_mm)
         self.tokenize = nn.Linear(2 * image_channels[token_level], voxel_dim)
@@ -129,7 +129,7 @@ class SpatialClusteringCTGenerator(nn.Module):
         channels, edge = voxel_dim, token_size
         while edge > 1:
             edge //= 2
-            level, outputs = level_of(edge * voxel_mm), max(voxel_dim // 2 ** (len(stages) + 2), 8)
+            level, outputs = level_of(edge * spacing_mm), max(voxel_dim // 2 ** (len(stages) + 2), 8)
             lifting = BiplanarLifting([length // edge for length in volume_size], size_mm)
             stages.append(DecoderStage(channels, outputs, lifting, level - finest, image_channels[level]))
             channels = outputs

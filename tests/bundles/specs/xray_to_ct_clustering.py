@@ -18,11 +18,11 @@ from tests.bundles.spec import BadCall, BadInput, BundleSpec, Data
 CASES = ("phantom_09000", "phantom_09001")
 # as many parts as the shipped network and more clusters than the rank of the bias: weights of the same names
 SMALL = {
-    "voxel_mm": 20.0,
+    "spacing_mm": 20.0,
     "geometry#rows": 32,
     "geometry#columns": 32,
     "geometry#pixel_mm": 12.8,
-    "network_def#generator#volume_size": [16, 16, 16],
+    "volume_size": [16, 16, 16],
     "network_def#generator#num_clusters": 16,
     "network_def#generator#voxel_dim": 16,
     "network_def#generator#image_channels": [8, 8, 8, 8],
@@ -40,7 +40,7 @@ def make_data(bundle: Path, folder: Path) -> Data:
     return Data(
         train={"dataset_dir": cts},
         inference={"dataset_dir": folder / "pairs" / "xrays"},
-        evaluate={"dataset_dir": cts, "test_phantoms": 0},
+        evaluate={"dataset_dir": folder / "pairs" / "xrays", "truth_dir": folder / "pairs" / "truth"},
         cases=CASES,
     )
 
@@ -90,6 +90,7 @@ BAD_INPUTS = (
 BAD_CALLS = (
     *inference_calls("radiograph"),
     BadCall("no_cts", "train", empty_folder, "empty: holds no volume"),
+    BadCall("no_truth", "evaluate", lambda f: {"truth_dir": f}, "holds no volume"),
     BadCall("unknown_case", "train", lambda f: {"validation_cases": ["nobody"]}, "holds no case nobody"),
 )
 
@@ -97,7 +98,6 @@ SPEC = BundleSpec(
     make_data=make_data,
     train={
         **SMALL,
-        "volume_size": [16, 16, 16],
         "fine_mm": 10.0,
         "amp": False,
         "pairs_per_epoch": 4,
@@ -112,6 +112,7 @@ SPEC = BundleSpec(
         "{case}_ct.nii.gz",
         "{case}_clusters.nii.gz",
         "{case}_uncertainty.nii.gz",
+        "{case}_confidence.nii.gz",
         "{case}_volume.json",
         "{case}_preview.png",
     ),

@@ -21,7 +21,7 @@ def small(**options: Any) -> SpatialClusteringCTGenerator:
     """8 x 8 x 12 voxels of 25 mm, in 2 x 2 x 3 tokens of 4³ by default."""
     torch.manual_seed(0)
     settings: dict[str, Any] = dict(
-        volume_size=(8, 8, 12), num_clusters=4, voxel_dim=16, num_blocks=2, num_heads=2, voxel_mm=25.0
+        volume_size=(8, 8, 12), num_clusters=4, voxel_dim=16, num_blocks=2, num_heads=2, spacing_mm=25.0
     )
     settings |= dict(image_channels=(4, 8), geometry=GEOMETRY) | options
     return SpatialClusteringCTGenerator(**settings)
@@ -88,7 +88,7 @@ def test_without_position_only_the_images_tell_tokens_apart() -> None:
     """Images without content leave all inner tokens alike; with position they differ."""
     blank = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
     for use_position in (False, True):
-        intensity = small(use_position=use_position, volume_size=(8, 8, 8), voxel_mm=5.0)(*blank)["token_intensity"]
+        intensity = small(use_position=use_position, volume_size=(8, 8, 8), spacing_mm=5.0)(*blank)["token_intensity"]
         assert (float(intensity.std()) < 1e-5) is not use_position
 
 
