@@ -12,13 +12,13 @@ import torch
 from bundles.xray_to_ct_clustering.scripts import metrics
 from bundles.xray_to_ct_clustering.scripts.ablation import STUDIES, chosen_runs, nest_runs, summary_row
 from bundles.xray_to_ct_clustering.scripts.baselines import MeanGenerator, PlainGenerator
-from bundles.xray_to_ct_clustering.scripts.cluster_statistics import nearest_distance
-from bundles.xray_to_ct_clustering.scripts.cluster_terms import tissue_impurity
+from bundles.xray_to_ct_clustering.scripts.clusters.losses import tissue_impurity
+from bundles.xray_to_ct_clustering.scripts.clusters.metrics import contingency, tissue_purity
+from bundles.xray_to_ct_clustering.scripts.clusters.statistics import nearest_distance
 from bundles.xray_to_ct_clustering.scripts.evaluation import measure_case, summarize, write_report
-from bundles.xray_to_ct_clustering.scripts.evaluation_clusters import contingency, tissue_purity
+from bundles.xray_to_ct_clustering.scripts.hounsfield import HU_RANGE, hu_to_intensity, intensity_to_hu
 from bundles.xray_to_ct_clustering.scripts.inferer import BiplanarInferer
 from bundles.xray_to_ct_clustering.scripts.losses import ClusterTrackingLoss
-from bundles.xray_to_ct_clustering.scripts.reprojection import HU_RANGE, hu_to_intensity, intensity_to_hu
 from bundles.xray_to_ct_clustering.scripts.results import save_volume
 from bundles.xray_to_ct_clustering.scripts.training import BiplanarLoss, GeneratorInferer, GeneratorView
 from bundles.xray_to_ct_clustering.scripts.truth import with_truth

@@ -10,9 +10,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from bundles.xray_to_ct_clustering.scripts.cluster_pictures import ClusterPicturesd, outside_air
-from bundles.xray_to_ct_clustering.scripts.preview import plane_of
-from bundles.xray_to_ct_clustering.scripts.tracking_pictures import TrackingPicturesd, track
+from bundles.xray_to_ct_clustering.scripts.clusters.pictures import ClusterPicturesd, outside_air
+from bundles.xray_to_ct_clustering.scripts.error_pictures import TrackingPicturesd, track
+from bundles.xray_to_ct_clustering.scripts.pictures import plane_of
 from bundles.xray_to_ct_clustering.scripts.truth import read_truth, truth_path
 from shared.io.errors import CaseError
 

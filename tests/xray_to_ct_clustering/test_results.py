@@ -12,18 +12,18 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from bundles.xray_to_ct_clustering.scripts.data_drr import scale_xrays
-from bundles.xray_to_ct_clustering.scripts.data_protocol import cube
+from bundles.xray_to_ct_clustering.scripts.data.patient_ct import cube
+from bundles.xray_to_ct_clustering.scripts.data.rendering import scale_xrays
+from bundles.xray_to_ct_clustering.scripts.hounsfield import HU_RANGE, tissue_name
 from bundles.xray_to_ct_clustering.scripts.inferer import BiplanarInferer
-from bundles.xray_to_ct_clustering.scripts.reprojection import HU_RANGE
-from bundles.xray_to_ct_clustering.scripts.results import VolumeResultd, cluster_table, rendered_views, tissue_name
+from bundles.xray_to_ct_clustering.scripts.results import VolumeResultd, cluster_table, rendered_views
 from shared.drr.geometry import project_points
 from shared.io.errors import CaseError
 from shared.networks.clustering import (
     BiplanarCTNetwork,
     SpatialClusteringCTGenerator,
 )
-from tests.xray_to_ct_clustering.xrays import FINE_MM, GEOMETRY, SIZE, pair, subject
+from tests.xray_to_ct_clustering.xrays import FINE_MM, GEOMETRY, SIZE, pair, patient
 
 FIELDS = dataclasses.asdict(GEOMETRY)
 EVIDENCE = {
@@ -50,7 +50,7 @@ def case(volume: torch.Tensor) -> dict:
 
 def truth() -> torch.Tensor:
     """The CT of the X-rays as the inferer would give it, in two clusters: up to and above -500 HU."""
-    hu = cube(subject(9000), SIZE).clamp(*HU_RANGE)
+    hu = cube(patient(9000), SIZE).clamp(*HU_RANGE)
     return torch.stack([hu, torch.full_like(hu, 40.0), 1.0 + (hu > -500), torch.ones_like(hu), torch.zeros_like(hu)])
 
 

@@ -16,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from monai.utils import path_to_sqlite_uri
 
-from .make_pairs import make_pairs
+from .render_pairs import render_pairs
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.json_files import write_json
@@ -128,7 +128,7 @@ def run_ablation(
         output_dir: a folder for each run, the MLflow store ``mlruns.db``, ``ablation.csv`` and ``ablation.json``.
         studies: names of `STUDIES`.
         train: options of train.json that all runs share.
-        test: arguments of `make_pairs`, which renders the X-rays of the evaluation.
+        test: arguments of `render_pairs`, which renders the X-rays of the evaluation.
         evaluate: options of evaluate.json that all runs share.
         only: names of the runs to take; all where None.
 
@@ -145,7 +145,7 @@ def run_ablation(
     folder.mkdir(parents=True, exist_ok=True)
     shared = {name: value for name, value in train.items() if value is not None}
     if not (folder / "test" / "truth").is_dir():
-        make_pairs(str(folder / "test"), **test)
+        render_pairs(str(folder / "test"), **test)
     rows = []
     for name, options in runs.items():
         place = folder / name.replace(": ", "_").replace(" ", "_")

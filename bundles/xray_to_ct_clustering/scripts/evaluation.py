@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .data_tissues import TISSUES, body_of, tissue_map
-from .evaluation_clusters import cluster_figures, cluster_rows, merged_rows
+from .clusters.metrics import cluster_figures, cluster_rows, merged_rows
+from .hounsfield import HU_RANGE, SPAN_HU, TISSUES, body_of, hu_to_intensity, tissue_map
 from .inferer import CHANNELS
-from .metrics import FIGURES, SPAN_HU, mae_hu, psnr
-from .reprojection import HU_RANGE, hu_to_intensity
+from .metrics import FIGURES, mae_hu, psnr
 from .results import save_volume
 from .shared.engines.settings import flag
 from .shared.evaluation.reports import plain, write_metrics

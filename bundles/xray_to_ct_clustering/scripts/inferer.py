@@ -11,10 +11,10 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
 
-from .cluster_terms import assignment_entropy
-from .reprojection import HU_RANGE, intensity_to_hu
+from .clusters.losses import assignment_entropy
+from .clusters.voxels import voxel_clusters
+from .hounsfield import HU_RANGE, intensity_to_hu
 from .shared.engines.settings import flag
-from .voxel_clusters import voxel_clusters
 
 CHANNELS = ("hu", "uncertainty_hu", "cluster", "confidence", "entropy")
 

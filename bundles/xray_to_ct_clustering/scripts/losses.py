@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from .cluster_terms import assignment_entropy, cluster_consistency, diversity_loss, rounded_square, token_means
+from .clusters.losses import assignment_entropy, cluster_consistency, diversity_loss, rounded_square, token_means
 from .shared.networks.clustering.tracking import PositionIntensityTracker
 
 

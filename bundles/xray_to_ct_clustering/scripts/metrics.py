@@ -18,11 +18,10 @@ from monai.handlers import IgniteMetricHandler
 from monai.metrics import SSIMMetric
 from torch import Tensor
 
-from .reprojection import HU_RANGE
+from .hounsfield import SPAN_HU
 from .shared.engines.items import iteration_items
 from .shared.evaluation.gathered_metric import GatheredMetric
 
-SPAN_HU = HU_RANGE[1] - HU_RANGE[0]
 X2CT_PEAK_DB = 20 * math.log10(4095 / 2500)
 WINDOW = 7
 

@@ -7,22 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .hounsfield import HU_RANGE, intensity_to_hu
 from .shared.drr.attenuation import hu_to_attenuation
 from .shared.drr.render import render
 from .shared.drr.similarity import multiscale_ncc
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
-
-HU_RANGE = (-1024.0, 1476.0)  # of the intensities 0 to 1: the 2500 HU of X2CT-GAN
-
-
-def intensity_to_hu(intensity: Tensor, hu_range: Sequence[float] = HU_RANGE) -> Tensor:
-    """Hounsfield units of intensities, 0 to 1 over ``hu_range``."""
-    return hu_range[0] + (hu_range[1] - hu_range[0]) * intensity
-
-
-def hu_to_intensity(hu: Tensor, hu_range: Sequence[float] = HU_RANGE) -> Tensor:
-    """Intensities, cut to 0 to 1 over ``hu_range``, of Hounsfield units."""
-    return ((hu - hu_range[0]) / (hu_range[1] - hu_range[0])).clamp(0.0, 1.0)
 
 
 class ReprojectionLoss(nn.Module):

@@ -18,11 +18,11 @@ from monai.transforms import MapTransform
 from torch import Tensor
 
 from .appearance import VIEWS
-from .evidence import Limits
+from .evidence import AcceptanceLimits
+from .hounsfield import HU_RANGE, hu_to_intensity, tissue_name
 from .inferer import CHANNELS
-from .preprocessing import INTAKE
-from .preview import Shown, draw_case
-from .reprojection import HU_RANGE, ReprojectionLoss, hu_to_intensity
+from .pictures import Shown, draw_case
+from .reprojection import ReprojectionLoss
 from .shared.engines.settings import flag
 from .shared.evaluation.reports import plain
 from .shared.io.atomic import atomic_path
@@ -30,15 +30,9 @@ from .shared.io.errors import CaseError
 from .shared.io.json_files import write_json
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 from .shared.pictures.plots import save_figure
+from .transforms import INTAKE
 
 logger = logging.getLogger(__name__)
-
-TISSUES = (("air", -900.0), ("lung", -300.0), ("fat", -20.0), ("soft tissue", 120.0), ("bone", np.inf))  # up to HU
-
-
-def tissue_name(hu: float) -> str:
-    """The tissue that a mean in Hounsfield units speaks for."""
-    return next(name for name, upper in TISSUES if hu < upper)
 
 
 def cluster_table(volume: Tensor, spacing_mm: float) -> list[dict[str, Any]]:
@@ -124,12 +118,12 @@ class VolumeResultd(MapTransform):
         keys: KeysCollection,
         spacing_mm: float,
         output_dir: str | os.PathLike | None = None,
-        limits: Limits | None = None,
+        limits: AcceptanceLimits | None = None,
         refuse: bool = True,
         hu_range: Sequence[float] = HU_RANGE,
     ) -> None:
         super().__init__(keys)
-        self.spacing_mm, self.limits, self.hu_range = spacing_mm, limits or Limits(), tuple(hu_range)
+        self.spacing_mm, self.limits, self.hu_range = spacing_mm, limits or AcceptanceLimits(), tuple(hu_range)
         self.output_dir = None if output_dir is None else Path(str(output_dir))
         self.refuse = flag("refuse", refuse)
 

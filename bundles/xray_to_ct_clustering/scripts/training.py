@@ -10,13 +10,13 @@ import torch
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
-from .cluster_anatomy import anatomical_centroids
-from .cluster_terms import tissue_impurity
-from .data_protocol import Subject, cube, pooled
-from .data_subjects import fine_size
-from .data_tissues import TISSUES, tissue_map
+from .clusters.anatomy import anatomical_centroids
+from .clusters.losses import tissue_impurity
+from .data.patient_ct import PatientCT, cube, pooled
+from .data.patients import fine_size
+from .hounsfield import TISSUES, between_dense_voxels, hu_to_intensity, tissue_map
 from .losses import ClusterTrackingLoss
-from .reprojection import ReprojectionLoss, hu_to_intensity
+from .reprojection import ReprojectionLoss
 from .roi import roi_weight_map
 from .shared.engines.settings import flag
 from .shared.io.errors import CaseError
@@ -24,7 +24,7 @@ from .shared.networks.clustering.biplanar import BiplanarGeometry
 from .shared.networks.clustering.network import BiplanarCTNetwork
 
 SAMPLED_VOXELS = 4096  # of each volume, for the purity of the clusters
-ATLAS_SUBJECTS = 12  # from which the clusters are placed
+ATLAS_PATIENTS = 12  # from which the clusters are placed
 
 
 class GeneratorView(nn.Module):
@@ -149,7 +149,7 @@ class BiplanarLoss(nn.Module):
         label = target["label"]
         tissues = roi = None
         if self.roi or self.lambda_purity:
-            tissues = torch.stack([tissue_map(one[0], inside(one[0])) for one in label])
+            tissues = torch.stack([tissue_map(one[0], between_dense_voxels(one[0])) for one in label])
         if self.roi and tissues is not None:
             roi = roi_weight_map(tissues, self.roi)[:, None]
         loss = self.tracking(output, label, roi)
@@ -161,21 +161,10 @@ class BiplanarLoss(nn.Module):
         return loss
 
 
-def inside(intensity: Tensor) -> Tensor:
-    """Nearly the inside of the patient, bool (X, Y, Z): between dense voxels along x and y. Fast, on any device."""
-    dense = intensity > float(hu_to_intensity(torch.tensor(-500.0)))
-    result = torch.ones_like(dense)
-    for axis in (0, 1):
-        forth = dense.to(torch.uint8).cummax(axis).values.bool()
-        back = dense.to(torch.uint8).flip(axis).cummax(axis).values.flip(axis).bool()
-        result &= forth & back
-    return result
-
-
 def place_clusters(
-    network: BiplanarCTNetwork, subjects: Sequence[Subject], volume_size: Sequence[int], spacing_mm: float, how: str
+    network: BiplanarCTNetwork, patients: Sequence[PatientCT], volume_size: Sequence[int], spacing_mm: float, how: str
 ) -> BiplanarCTNetwork:
-    """The network with its clusters where they start: "anatomy", by tissues of the subjects, or "even", as they are.
+    """The network with its clusters where they start: "anatomy", by tissues of the patients, or "even", as they are.
 
     Raises:
         CaseError: for another word.
@@ -183,11 +172,11 @@ def place_clusters(
     if how not in ("anatomy", "even"):
         raise CaseError("--initial_clusters", f"is {how!r}", "write anatomy or even")
     if how == "anatomy":
-        step = max(1, len(subjects) // ATLAS_SUBJECTS)
+        step = max(1, len(patients) // ATLAS_PATIENTS)
         volumes = []
-        for subject in subjects[::step]:
-            size = fine_size(volume_size, spacing_mm, subject.spacing_mm)
-            volumes.append(hu_to_intensity(pooled(cube(subject, size), size // volume_size[0])))
+        for patient in patients[::step]:
+            size = fine_size(volume_size, spacing_mm, patient.spacing_mm)
+            volumes.append(hu_to_intensity(pooled(cube(patient, size), size // volume_size[0])))
         labels = [tissue_map(volume) for volume in volumes]
         clustering = network.generator.clustering
         clustering.set_centroids(*anatomical_centroids(labels, volumes, clustering.num_clusters))

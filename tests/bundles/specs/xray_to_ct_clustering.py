@@ -10,8 +10,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from bundles.xray_to_ct_clustering.scripts.make_pairs import make_pairs
-from shared.phantoms.torso import write_torso_dataset
+from bundles.xray_to_ct_clustering.scripts.phantoms import write_phantoms
 from tests.bundles.bad_input import empty_folder, inference_calls, picture, write_colour, write_truncated
 from tests.bundles.spec import BadCall, BadInput, BundleSpec, Data
 
@@ -31,12 +30,9 @@ SMALL = {
 
 def make_data(bundle: Path, folder: Path) -> Data:
     """Two CTs of phantoms to train on, X-rays of two others for inference."""
-    cts = folder / "cts"
-    write_torso_dataset(str(cts), 2, 60, 10.0, "thorax", False, orientation="random", field_of_view="body")
-    for path in cts.iterdir():
-        if not path.name.endswith("_ct.nii.gz"):
-            path.unlink()
-    make_pairs(str(folder / "pairs"), phantoms=len(CASES), first_phantom=9000, fine_mm=5.0)
+    cts = folder / "patients" / "cts"
+    write_phantoms(str(cts.parent), 2, 60, fine_mm=10.0)
+    write_phantoms(str(folder / "pairs"), len(CASES), 9000, fine_mm=5.0)
     return Data(
         train={"dataset_dir": cts},
         inference={"dataset_dir": folder / "pairs" / "xrays"},

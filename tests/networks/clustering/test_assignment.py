@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bundles.xray_to_ct_clustering.scripts.cluster_terms import assignment_entropy, diversity_loss
+from bundles.xray_to_ct_clustering.scripts.clusters.losses import assignment_entropy, diversity_loss
 from shared.networks.clustering import HierarchicalClusteringModule, VoxelClusteringModule
 from shared.networks.clustering.position import grid_positions
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bundles.xray_to_ct_clustering.scripts.clusters.voxels import voxel_clusters
 from bundles.xray_to_ct_clustering.scripts.losses import ClusterTrackingLoss
-from bundles.xray_to_ct_clustering.scripts.voxel_clusters import voxel_clusters
 from shared.networks.clustering import BiplanarCTNetwork, BiplanarGeometry, SpatialClusteringCTGenerator
 
 GEOMETRY = BiplanarGeometry(rows=16, columns=16, pixel_mm=28.0)

@@ -15,16 +15,15 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
 
-from .cluster_statistics import cluster_separation, cluster_statistics
-from .preview import PLANES, WINDOW, cluster_colours, plane_of, show
-from .reprojection import HU_RANGE, hu_to_intensity
+from .clusters.statistics import cluster_separation, cluster_statistics
+from .hounsfield import HU_RANGE, PICTURE_WINDOW, SPAN_HU, hu_to_intensity
+from .pictures import PLANES, cluster_colours, plane_of, show
 from .results import cluster_table
 from .shared.io.json_files import write_json
 from .shared.networks.clustering.tracking import PositionIntensityTracker
 from .shared.pictures.plots import save_figure
 from .truth import read_truth, truth_path
 
-SPAN_HU = HU_RANGE[1] - HU_RANGE[0]
 BARS = 40  # clusters of the picture
 
 
@@ -76,7 +75,7 @@ def track(volume: Tensor, truth: Tensor) -> tuple[dict[str, Tensor], dict[str, A
 def draw_maps(volume: Tensor, truth: Tensor, maps: Mapping[str, Tensor], title: str) -> Figure:
     """Three planes of truth, prediction, error, position-weighted accuracy and contrast error."""
     figure = Figure(figsize=(15, 8.6), layout="constrained")
-    low, high = WINDOW
+    low, high = PICTURE_WINDOW
     top = float(torch.quantile(maps["intensity_error"].flatten()[::7], 0.99).clamp(min=1))
     edge = float(torch.quantile(maps["contrast_error"].flatten()[::7], 0.99).clamp(min=1))
     columns: list[tuple[str, Tensor, dict[str, Any]]] = [

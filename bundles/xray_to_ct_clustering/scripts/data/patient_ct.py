@@ -15,8 +15,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from .shared.io.errors import CaseError
-from .shared.io.itk_images import AIR_HU, bounding_grid, read_image, resample, to_sitk
+from ..shared.io.errors import CaseError
+from ..shared.io.itk_images import AIR_HU, bounding_grid, read_image, resample, to_sitk
 
 EXTENT_MM = 320.0  # edge of the cube
 BODY_HU = -400.0  # skin and everything denser
@@ -25,7 +25,7 @@ LEAST_EXTENT_MM = 60.0  # of a CT, along every axis
 
 
 @dataclass(frozen=True)
-class Subject:
+class PatientCT:
     """A patient's CT as it is trained on.
 
     Attributes:
@@ -72,8 +72,8 @@ def patient_array(image: sitk.Image, spacing_mm: float) -> np.ndarray:
     return array[::-1, ::-1].copy()  # the grid runs to the left and to the back
 
 
-def make_subject(image: sitk.Image, case: str, spacing_mm: float) -> Subject:
-    """A subject of a CT in HU on any grid.
+def make_patient(image: sitk.Image, case: str, spacing_mm: float) -> PatientCT:
+    """A patient of a CT in HU on any grid.
 
     Raises:
         CaseError: where the CT is too small or holds no body.
@@ -90,24 +90,24 @@ def make_subject(image: sitk.Image, case: str, spacing_mm: float) -> Subject:
     sides = [np.flatnonzero(body.any(axis=axes)) for axes in ((1, 2), (0, 2))]
     x, y = ((side[0] + side[-1]) / 2 for side in sides)
     values = torch.from_numpy(np.clip(np.rint(hu), -1024, 3071).astype(np.int16))
-    return Subject(case, values, spacing_mm, (float(x), float(y), (hu.shape[2] - 1) / 2))
+    return PatientCT(case, values, spacing_mm, (float(x), float(y), (hu.shape[2] - 1) / 2))
 
 
-def read_subject(path: str | os.PathLike, case: str, spacing_mm: float) -> Subject:
-    """A subject of a file or DICOM folder; errors as of `make_subject` and of the reader."""
-    return make_subject(read_image(path), case, spacing_mm)
+def read_patient(path: str | os.PathLike, case: str, spacing_mm: float) -> PatientCT:
+    """A patient of a file or DICOM folder; errors as of `make_patient` and of the reader."""
+    return make_patient(read_image(path), case, spacing_mm)
 
 
-def cube(subject: Subject, size: int, shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Tensor:
-    """HU float32 (size, size, size) of the subject's voxels around its isocentre, air beyond the scan.
+def cube(patient: PatientCT, size: int, shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Tensor:
+    """HU float32 (size, size, size) of the patient's voxels around its isocentre, air beyond the scan.
 
     Args:
-        subject: the CT.
+        patient: the CT.
         size: voxels of the edge.
         shift_mm: of the cube against the isocentre, along x, y, z.
     """
-    array, middle = subject.hu.float(), subject.middle
-    offset = [m + s / subject.spacing_mm - (size - 1) / 2 for m, s in zip(middle, shift_mm, strict=True)]
+    array, middle = patient.hu.float(), patient.middle
+    offset = [m + s / patient.spacing_mm - (size - 1) / 2 for m, s in zip(middle, shift_mm, strict=True)]
     moved = ndimage.affine_transform(
         array.numpy(), np.eye(3), offset=offset, output_shape=(size,) * 3, order=1, cval=AIR_HU, prefilter=False
     )
@@ -120,5 +120,5 @@ def pooled(hu: Tensor, factor: int) -> Tensor:
 
 
 def phantom_image(array: np.ndarray, affine: np.ndarray) -> sitk.Image:
-    """A phantom's array and affine as the image that `make_subject` takes."""
+    """A phantom's array and affine as the image that `make_patient` takes."""
     return to_sitk(array.astype(np.int16), affine)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cluster_statistics import cluster_means, cluster_separation, cluster_statistics, nearest_distance
-from .data_tissues import TISSUES
+from ..hounsfield import TISSUES
+from .statistics import cluster_means, cluster_separation, cluster_statistics, nearest_distance
 
 DOMINANT = 0.8  # share from which on a tissue dominates a cluster
-NAMED = ("lung", "soft", "bone")
+NAMED = tuple(name for name, number in TISSUES.items() if number)
 
 
 def contingency(labels: Tensor, tissues: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 from torch import Tensor
 
-from .preview import cluster_colours, plane_of
-from .results import cluster_table
-from .shared.io.json_files import write_json
-from .shared.pictures.plots import save_figure
+from ..pictures import cluster_colours, plane_of
+from ..results import cluster_table
+from ..shared.io.json_files import write_json
+from ..shared.pictures.plots import save_figure
 
 STEP = 2  # voxels of the volume along the edge of one of the picture in space
 AIR_HU = -500.0

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .augment import random_deformation, random_geometry, varied_densities, varied_look, warped
-from .data_drr import render_pair, scale_xrays
-from .data_protocol import Subject, cube, pooled
-from .data_subjects import fine_size, subject_weights
-from .reprojection import hu_to_intensity
-from .shared.io.atomic import atomic_path
-from .shared.networks.clustering.biplanar import BiplanarGeometry
-from .shared.training.seeding import mix_seed
+from ..hounsfield import hu_to_intensity
+from ..shared.io.atomic import atomic_path
+from ..shared.networks.clustering.biplanar import BiplanarGeometry
+from ..shared.training.seeding import mix_seed
+from .augmentation import random_deformation, random_geometry, varied_densities, varied_look, warped
+from .patient_ct import PatientCT, cube, pooled
+from .patients import fine_size, patient_weights
+from .rendering import render_pair, scale_xrays
 
 
 def pair_item(hu: Tensor, fine_mm: float, factor: int, geometry: BiplanarGeometry) -> dict[str, Any]:
@@ -39,10 +39,10 @@ def pair_item(hu: Tensor, fine_mm: float, factor: int, geometry: BiplanarGeometr
 
 
 class RandomPairs(Dataset):
-    """Pairs of deformed subjects, each a function of (seed, epoch, index).
+    """Pairs of deformed patients, each a function of (seed, epoch, index).
 
     Args:
-        subjects: patients.
+        patients: patients.
         count: pairs of an epoch.
         volume_size: of the volume, a cube.
         spacing_mm: of the volume.
@@ -59,7 +59,7 @@ class RandomPairs(Dataset):
 
     def __init__(
         self,
-        subjects: Sequence[Subject],
+        patients: Sequence[PatientCT],
         count: int,
         volume_size: Sequence[int],
         spacing_mm: float,
@@ -72,12 +72,12 @@ class RandomPairs(Dataset):
     ) -> None:
         if variants and cache_dir is None:
             raise ValueError("variants are kept in a folder: give cache_dir")
-        self.subjects, self.count, self.geometry = list(subjects), count, geometry
-        self.size = fine_size(volume_size, spacing_mm, subjects[0].spacing_mm)
+        self.patients, self.count, self.geometry = list(patients), count, geometry
+        self.size = fine_size(volume_size, spacing_mm, patients[0].spacing_mm)
         self.factor = self.size // volume_size[0]
         self.seed, self.variants, self.strength = seed, variants, strength
         self.folder = None if cache_dir is None else Path(cache_dir)
-        self.weights = subject_weights(subjects, real_share)
+        self.weights = patient_weights(patients, real_share)
 
     def __len__(self) -> int:
         return self.count
@@ -85,11 +85,11 @@ class RandomPairs(Dataset):
     def make(self, seed: int) -> dict[str, Any]:
         """The pair of a seed, before the look of its X-rays is varied."""
         rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-        subject = self.subjects[int(rng.choice(len(self.subjects), p=self.weights))]
-        hu = warped(subject, random_deformation(subject, self.size, self.strength, generator))
+        patient = self.patients[int(rng.choice(len(self.patients), p=self.weights))]
+        hu = warped(patient, random_deformation(patient, self.size, self.strength, generator))
         hu = varied_densities(hu, self.strength, generator)
         geometry = random_geometry(self.geometry, self.strength, generator)
-        return {**pair_item(hu, subject.spacing_mm, self.factor, geometry), "case": subject.case}
+        return {**pair_item(hu, patient.spacing_mm, self.factor, geometry), "case": patient.case}
 
     def kept(self, number: int) -> dict[str, Any]:
         """Variant ``number`` from the cache, where it is put at its first use."""
@@ -128,23 +128,23 @@ class RandomPairs(Dataset):
 
 
 class PlainPairs(Dataset):
-    """One pair of each subject as it is, in the geometry as it is given: for validation.
+    """One pair of each patient as it is, in the geometry as it is given: for validation.
 
     Args:
-        subjects: patients.
+        patients: patients.
         volume_size: of the volume, a cube.
         spacing_mm: of the volume.
         geometry: of the views.
     """
 
     def __init__(
-        self, subjects: Sequence[Subject], volume_size: Sequence[int], spacing_mm: float, geometry: BiplanarGeometry
+        self, patients: Sequence[PatientCT], volume_size: Sequence[int], spacing_mm: float, geometry: BiplanarGeometry
     ) -> None:
         self.items = []
-        for subject in subjects:
-            size = fine_size(volume_size, spacing_mm, subject.spacing_mm)
-            item = pair_item(cube(subject, size), subject.spacing_mm, size // volume_size[0], geometry)
-            self.items.append({**item, "case": subject.case})
+        for patient in patients:
+            size = fine_size(volume_size, spacing_mm, patient.spacing_mm)
+            item = pair_item(cube(patient, size), patient.spacing_mm, size // volume_size[0], geometry)
+            self.items.append({**item, "case": patient.case})
 
     def __len__(self) -> int:
         return len(self.items)
