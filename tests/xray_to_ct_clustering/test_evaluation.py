@@ -102,6 +102,7 @@ def predicted(generator: Any) -> torch.Tensor:
 
 def test_a_case_is_measured_and_reported(tmp_path: Path, capsys) -> None:
     channels = predicted(network().generator)
+    channels[2] = torch.randint(1, 5, (8, 8, 8)).float()  # a network that is not trained uses one cluster alone
     row = measure_case(case(channels, tmp_path), 40.0, tmp_path)
     assert row["accepted"] and row["known"] == 1 and row["consistency_lateral"] == 0.8
     assert 0 <= row["assignment_entropy"] <= 1 and row["cluster_distance_mm"] > 0

@@ -1,7 +1,8 @@
 """A CT volume from a frontal and a lateral X-ray, by attention between clusters of voxels."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -138,6 +139,14 @@ class SpatialClusteringCTGenerator(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.get_parameter("bias"))
         self.tracker = PositionIntensityTracker()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights of a generator, or of the network around it: what ``model.pt`` and the checkpoint of a training
+        (under "network") hold."""
+        prefix = "generator."
+        if all(name.startswith(prefix) for name in state_dict):
+            state_dict = {name.removeprefix(prefix): value for name, value in state_dict.items()}
+        return super().load_state_dict(state_dict, strict, assign)
 
     def assign(self, similarity: Tensor, intensity: Tensor) -> Tensor:
         """Assignments (B, N, K) of tokens with the similarity and intensity (B, N, 1) given."""

@@ -180,6 +180,17 @@ def test_exports_equal_the_network(options: dict[str, Any]) -> None:
         assert torch.allclose(program.module()(image[:2]), expected[:2], atol=1e-5)
 
 
+def test_weights_of_the_network_around_it_fit_the_generator() -> None:
+    network, other = BiplanarCTNetwork(small()), small()
+    torch.nn.init.ones_(network.generator.head.weight)
+    for weights in (network.state_dict(), network.generator.state_dict()):
+        torch.nn.init.zeros_(other.head.weight)
+        other.load_state_dict(weights)
+        assert torch.equal(other.head.weight, network.generator.head.weight)
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        other.load_state_dict({**network.state_dict(), "unknown": torch.zeros(1)})
+
+
 def test_the_scripted_generator_takes_a_truth() -> None:
     generator, truth = small().eval(), torch.rand(2, 1, 8, 8, 12)
     scripted, eager = torch.jit.script(generator)(*xrays(), truth), generator(*xrays(), truth)
