@@ -15,9 +15,17 @@ from bundles.xray_to_ct_clustering.scripts.data.augmentation import (
     varied_densities,
     varied_look,
     warped,
+    warped_labels,
 )
 from bundles.xray_to_ct_clustering.scripts.data.pairs import PlainPairs, RandomPairs
-from bundles.xray_to_ct_clustering.scripts.data.patient_ct import PatientCT, cube, make_patient, pooled
+from bundles.xray_to_ct_clustering.scripts.data.patient_ct import (
+    PatientCT,
+    cube,
+    cube_labels,
+    make_patient,
+    pooled,
+    read_patient,
+)
 from bundles.xray_to_ct_clustering.scripts.data.patients import fine_size, load_patients, patient_weights
 from bundles.xray_to_ct_clustering.scripts.data.rendering import render_pair, scale_xrays
 from bundles.xray_to_ct_clustering.scripts.hounsfield import (
@@ -167,8 +175,9 @@ def test_a_bad_ct_is_left_out_and_real_patients_keep_their_share(tmp_path: Path,
         load_patients(tmp_path, 10.0, kept_out=["nobody"])
     with pytest.raises(CaseError, match="no CT"):
         load_patients(None, 10.0)
-    with pytest.raises(ValueError, match="a multiple"):
-        fine_size((16, 16, 16), 5.0, 2.0)
+    for size, fine_mm in (((16, 16, 16), 2.0), ((16, 16, 16), 10.0), ((16, 16, 12), 2.5)):
+        with pytest.raises(CaseError, match="a multiple"):
+            fine_size(size, 5.0, fine_mm)
 
 
 def test_tissues_of_a_patient(patient: PatientCT) -> None:
@@ -180,3 +189,55 @@ def test_tissues_of_a_patient(patient: PatientCT) -> None:
     assert int(tissues[38, 28, 41]) == TISSUES["bone"]
     assert int(tissues[2, 2, 32]) == TISSUES["air"]
     assert float((between_dense_voxels(intensity) == body).float().mean()) > 0.97
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> PatientCT:
+    """The scan, its dense spot labelled 7 in a label map on another grid."""
+    folder = tmp_path_factory.mktemp("labelled")
+    array, affine = scan("LPS")
+    nib.save(nib.Nifti1Image(array, affine), folder / "ct.nii.gz")
+    array, affine = scan()
+    spot = np.where(array > 1000, 7, 0).astype(np.uint8)[10:, 5:]
+    shifted = affine.copy()
+    shifted[:3, 3] += affine[:3, :3] @ [10, 5, 0]
+    nib.save(nib.Nifti1Image(spot, shifted), folder / "labels.nii.gz")
+    return read_patient(folder / "ct.nii.gz", "ct", 5.0, folder / "labels.nii.gz")
+
+
+def test_labels_of_another_grid_lie_on_their_structure(labelled: PatientCT) -> None:
+    hu, labels = cube(labelled, 64), cube_labels(labelled, 64)
+    assert set(labels.unique().tolist()) == {0, 7}
+    np.testing.assert_allclose(centre_of(labels, 6), centre_of(hu, 1000), atol=2.0)
+    assert float((hu > 900)[labels == 7].float().mean()) > 0.9
+
+
+def test_labels_are_deformed_with_the_patient(labelled: PatientCT) -> None:
+    for seed in range(3):
+        deformation = random_deformation(labelled, 64, 1.0, torch.Generator().manual_seed(seed))
+        hu, labels = warped(labelled, deformation), warped_labels(labelled, deformation)
+        np.testing.assert_allclose(centre_of(labels, 6), centre_of(hu, 1000), atol=2.5)
+
+
+def test_pairs_bring_regions_also_from_the_cache(labelled: PatientCT, patient: PatientCT, tmp_path: Path) -> None:
+    pairs = RandomPairs([labelled], 2, (32,) * 3, 10.0, GEOMETRY, variants=2, cache_dir=tmp_path)
+    first, again = pairs[0, 0], pairs[0, 0]
+    assert first["regions"].shape == (32, 32, 32) and 7 in first["regions"]
+    assert torch.equal(first["regions"], again["regions"]) and again["regions"].dtype == torch.uint8
+    plain = PlainPairs([patient, labelled], (32,) * 3, 10.0, GEOMETRY)
+    assert not plain[0]["regions"].any() and plain[1]["regions"].any()
+
+
+def test_label_maps_are_found_by_name_and_kept(tmp_path: Path) -> None:
+    array, affine = scan()
+    for folder, values in (("cts", array), ("labels", (array > 1000).astype(np.uint8))):
+        (tmp_path / folder).mkdir()
+        nib.save(nib.Nifti1Image(values, affine), tmp_path / folder / "a.nii.gz")
+    options = dict(dataset_dir=tmp_path / "cts", fine_mm=5.0, cache_dir=tmp_path / "cache")
+    (plain,) = load_patients(**options)
+    for _ in range(2):  # the second time from the cache
+        (found,) = load_patients(**options, labels_dir=tmp_path / "labels")
+        assert plain.labels is None and found.labels is not None and int(found.labels.sum()) > 50
+    nib.save(nib.Nifti1Image(array, affine), tmp_path / "labels" / "a.nii.gz")
+    with pytest.raises(CaseError, match="no label map"):
+        read_patient(tmp_path / "cts" / "a.nii.gz", "a", 5.0, tmp_path / "labels" / "a.nii.gz")

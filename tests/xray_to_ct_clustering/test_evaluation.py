@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from bundles.xray_to_ct_clustering.scripts.baselines import MeanGenerator, Plain
 from bundles.xray_to_ct_clustering.scripts.clusters.losses import tissue_impurity
 from bundles.xray_to_ct_clustering.scripts.clusters.metrics import contingency, tissue_purity
 from bundles.xray_to_ct_clustering.scripts.clusters.statistics import nearest_distance
+from bundles.xray_to_ct_clustering.scripts.data.patient_ct import PatientCT
 from bundles.xray_to_ct_clustering.scripts.evaluation import measure_case, summarize, write_report
 from bundles.xray_to_ct_clustering.scripts.hounsfield import HU_RANGE, hu_to_intensity, intensity_to_hu
 from bundles.xray_to_ct_clustering.scripts.inferer import BiplanarInferer
 from bundles.xray_to_ct_clustering.scripts.losses import ClusterTrackingLoss
 from bundles.xray_to_ct_clustering.scripts.results import save_volume
-from bundles.xray_to_ct_clustering.scripts.training import BiplanarLoss, GeneratorInferer, GeneratorView
+from bundles.xray_to_ct_clustering.scripts.training import BiplanarLoss, GeneratorInferer, GeneratorView, place_clusters
 from bundles.xray_to_ct_clustering.scripts.truth import with_truth
 from shared.io.errors import CaseError
 from shared.networks.clustering import BiplanarCTNetwork, BiplanarGeometry, SpatialClusteringCTGenerator
@@ -83,7 +85,9 @@ def target() -> dict[str, torch.Tensor]:
     distances = torch.tensor([GEOMETRY.source_to_isocenter_mm, GEOMETRY.sdd_mm, GEOMETRY.pixel_mm])
     label = torch.full((1, 1, 8, 8, 8), 0.01)
     label[..., 2:6, 2:6, 2:6] = 0.42
-    return {"image": torch.rand(1, 2, 16, 16), "label": label, "distances": distances[None]}
+    regions = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    regions[:, :4] = 3
+    return {"image": torch.rand(1, 2, 16, 16), "label": label, "distances": distances[None], "regions": regions}
 
 
 def case(channels: torch.Tensor, folder: Path) -> dict[str, Any]:
@@ -187,6 +191,50 @@ def test_loss_with_all_terms_has_gradients_and_names_unknown_tissues() -> None:
     assert 0 <= float(loss.consistency(output["pred_volume"], known["image"], known["distances"])) <= 2
     with pytest.raises(CaseError, match="no tissue"):
         BiplanarLoss(*options, {"gold": 2.0})
+
+
+def test_regions_weigh_the_position_term() -> None:
+    """An error in a region that does not count costs nothing in the position term, one elsewhere does."""
+    known, tracking = target(), ClusterTrackingLoss(1.0, 0.0, 0.0, 0.0)
+    wrong = {}
+    for name, where in (("left", slice(0, 4)), ("right", slice(4, 8))):
+        pred = known["label"].clone()
+        pred[:, :, where] += 0.2
+        wrong[name] = {"pred_volume": pred, "cluster_assignments": torch.full((1, 8, 2), 0.5)}
+    loss = BiplanarLoss(tracking, None, [2, 2, 2], GEOMETRY, 40.0, region_weights={"3": 0.0})  # type: ignore[dict-item]
+    assert float(loss(wrong["left"], known)) == pytest.approx(0, abs=1e-6)
+    assert float(loss(wrong["right"], known)) == pytest.approx(0.2, abs=1e-6)
+
+
+def test_position_accuracy_goes_by_regions_and_width(tmp_path: Path) -> None:
+    channels = predicted(network().generator)
+    channels[0] = intensity_to_hu(target()["label"][0, 0])
+    channels[0, :4] += 500.0
+    item = case(channels, tmp_path)
+    save_volume(target()["regions"][0], volume_affine((8, 8, 8), 40.0), tmp_path / "labels" / "phantom_1.nii.gz")
+    options: dict[str, Any] = {"labels_dir": tmp_path / "labels"}
+    figures = {
+        weight: measure_case(item, 40.0, tmp_path, False, 1.0, region_weights={3: weight}, **options)
+        for weight in (0.0, 1.0, 5.0)
+    }
+    accuracy = [row["position_accuracy"] for row in figures.values()]
+    assert accuracy[0] == pytest.approx(1, abs=1e-6) and accuracy[0] > accuracy[1] > accuracy[2]
+    assert accuracy[1] == pytest.approx(measure_case(item, 40.0, tmp_path, False)["position_accuracy"])
+
+
+def test_clusters_start_at_the_regions_of_label_maps() -> None:
+    net = network()
+    hu = torch.full((32, 32, 32), -1000, dtype=torch.int16)
+    labels = torch.zeros(32, 32, 32, dtype=torch.uint8)
+    hu[20:28, 12:20, 12:20], labels[20:28, 12:20, 12:20] = 500, 9
+    patient = PatientCT("a", hu, 10.0, (15.5, 15.5, 15.5), labels)
+    place_clusters(net, [patient], (8, 8, 8), 40.0, "labels")
+    clustering = net.generator.clustering
+    place = int(clustering.intensity_centroids.argmax())
+    assert intensity_to_hu(clustering.intensity_centroids[place]) == pytest.approx(500, abs=30)
+    assert clustering.position_centroids[place].tolist() == pytest.approx([0.5, 0, 0], abs=0.05)
+    with pytest.raises(CaseError, match="no label map"):
+        place_clusters(net, [dataclasses.replace(patient, labels=None)], (8, 8, 8), 40.0, "labels")
 
 
 def test_studies_are_those_of_the_table() -> None:

@@ -17,12 +17,13 @@ from .hounsfield import HU_RANGE, SPAN_HU, TISSUES, body_of, hu_to_intensity, ti
 from .inferer import CHANNELS
 from .metrics import FIGURES, mae_hu, psnr
 from .results import save_volume
+from .roi import roi_weight_map
 from .shared.engines.settings import flag
 from .shared.evaluation.reports import plain, write_metrics
 from .shared.io.atomic import atomic_path
 from .shared.networks.clustering.biplanar import volume_affine
 from .shared.networks.clustering.tracking import PositionIntensityTracker
-from .truth import read_truth
+from .truth import read_regions, read_truth
 
 KINDS = {"phantoms": True, "patients": False}  # whether the names of the cases begin with "phantom_"
 
@@ -34,7 +35,13 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
 
 
 def measure_case(
-    item: Mapping[str, Any], spacing_mm: float, output_dir: str | os.PathLike, save_maps: bool = True
+    item: Mapping[str, Any],
+    spacing_mm: float,
+    output_dir: str | os.PathLike,
+    save_maps: bool = True,
+    position_width: float = 1.0,
+    labels_dir: str | os.PathLike | None = None,
+    region_weights: Mapping[int, float] | None = None,
 ) -> dict[str, Any]:
     """Row of figures of one case; the maps are written.
 
@@ -45,6 +52,9 @@ def measure_case(
         spacing_mm: edge of a voxel.
         output_dir: ``maps/<case>_<map>.nii.gz`` go there: error_hu (signed), position_accuracy, contrast_error_hu.
         save_maps: whether to write them.
+        position_width: of the weight in the position accuracy, see `PositionIntensityTracker`.
+        labels_dir: folder of label maps ``<case>`` in the world of the volume; None: no regions.
+        region_weights: weight of these labels in the position accuracy; 1 for those not named.
     """
     pred = dict(zip(CHANNELS, torch.as_tensor(item["channels"]).as_subclass(Tensor).cpu(), strict=True))
     size, result = pred["hu"].shape, item["result"]
@@ -64,10 +74,13 @@ def measure_case(
     for name, where in (("body", body), ("lungs", tissues["true"] == TISSUES["lung"])):
         row |= {f"mae_hu_{name}": mae_hu(volume, truth, where), f"psnr_{name}": psnr(volume, truth, where)}
     row |= {f"consistency_{view}": value for view, value in result["similarity"].items()}
-    unknown = torch.where(known, truth, torch.nan)
-    maps = {
-        name: value[0] for name, value in PositionIntensityTracker()(volume[None, None], unknown[None, None]).items()
-    }
+    weight = None
+    if labels_dir is not None:
+        regions = read_regions(labels_dir, str(item["case"]), size, spacing_mm)
+        weight = roi_weight_map(regions, {int(label): one for label, one in (region_weights or {}).items()})[None, None]
+    covered = torch.where(known, truth, torch.nan)[None, None]
+    maps = PositionIntensityTracker(position_width)(volume[None, None], covered, weight)
+    maps = {name: value[0] for name, value in maps.items()}
     row["position_accuracy"] = float(maps["position_accuracy"].sum() / maps["position_weight"].sum())
     row["contrast_error_hu"] = float(maps["contrast_error"][known].mean()) * SPAN_HU
     if bool(pred["uncertainty_hu"].isfinite().all()):

@@ -50,6 +50,7 @@ class ClusterTrackingLoss(nn.Module):
         lambda_diversity: weight of the diversity term.
         lambda_entropy: weight of the entropy term.
         lambda_uncertainty: weight of the uncertainty term.
+        position_width: of the weight in the position term, see `PositionIntensityTracker`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class ClusterTrackingLoss(nn.Module):
         lambda_entropy: float = 0.0,
         lambda_uncertainty: float = 0.0,
         lambda_square: float = 0.0,
+        position_width: float = 1.0,
     ) -> None:
         super().__init__()
         self.weights = {
@@ -74,7 +76,7 @@ class ClusterTrackingLoss(nn.Module):
             "uncertainty": lambda_uncertainty,
             "square": lambda_square,
         }
-        self.tracker = PositionIntensityTracker()
+        self.tracker = PositionIntensityTracker(position_width)
 
     def terms(
         self, output: Mapping[str, Tensor], gt_volume: Tensor, roi_weight: Tensor | None = None

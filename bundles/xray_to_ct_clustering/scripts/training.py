@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .clusters.anatomy import anatomical_centroids
 from .clusters.losses import tissue_impurity
-from .data.patient_ct import PatientCT, cube, pooled
+from .data.patient_ct import PatientCT, cube, cube_labels, pooled, thinned
 from .data.patients import fine_size
 from .hounsfield import TISSUES, between_dense_voxels, hu_to_intensity, tissue_map
 from .losses import ClusterTrackingLoss
@@ -67,10 +67,10 @@ def prepare_batch(
     batch: Mapping[str, Any], device: torch.device | str | None = None, non_blocking: bool = False, **kwargs: Any
 ) -> tuple[Tensor, dict[str, Tensor], tuple, dict[str, Tensor]]:
     """Input, target and the cameras of a batch of `RandomPairs`, in the form that MONAI's trainers take."""
-    image, label, projections, distances = (
-        batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label", "projections", "distances")
-    )
-    return image, {"image": image, "label": label, "distances": distances}, (), {"projections": projections}
+    names = ("image", "label", "regions", "distances", "projections")
+    moved = {name: batch[name].to(device, non_blocking=non_blocking) for name in names}
+    projections = moved.pop("projections")
+    return moved["image"], moved, (), {"projections": projections}
 
 
 class BiplanarLoss(nn.Module):
@@ -86,6 +86,7 @@ class BiplanarLoss(nn.Module):
             features, its own position and its predicted intensity.
         lambda_projection: weight of the consistency of the rendered prediction with the X-rays.
         roi_weights: weight of tissues (names of `TISSUES`) in the position term; 1 for those not named.
+        region_weights: weight of regions (labels of the label maps) in the position term; 1 for those not named.
 
     Raises:
         CaseError: for an unknown tissue.
@@ -101,6 +102,7 @@ class BiplanarLoss(nn.Module):
         lambda_purity: float = 0.0,
         lambda_projection: float = 0.0,
         roi_weights: Mapping[str, float] | None = None,
+        region_weights: Mapping[int, float] | None = None,
     ) -> None:
         super().__init__()
         unknown = sorted(set(roi_weights or {}) - set(TISSUES))
@@ -110,6 +112,7 @@ class BiplanarLoss(nn.Module):
         self.shared_clustering = [clustering]  # in a list: its weights belong to the network, not to the loss
         self.lambda_purity, self.lambda_projection = lambda_purity, lambda_projection
         self.roi = {TISSUES[name]: float(weight) for name, weight in (roi_weights or {}).items()}
+        self.regions = {int(label): float(weight) for label, weight in (region_weights or {}).items()}
 
     def purity(self, output: Mapping[str, Tensor], tissues: Tensor) -> Tensor:
         """`tissue_impurity` of the clusters of random voxels, a scalar.
@@ -152,6 +155,9 @@ class BiplanarLoss(nn.Module):
             tissues = torch.stack([tissue_map(one[0], between_dense_voxels(one[0])) for one in label])
         if self.roi and tissues is not None:
             roi = roi_weight_map(tissues, self.roi)[:, None]
+        if self.regions:
+            regions = roi_weight_map(target["regions"], self.regions)[:, None]
+            roi = regions if roi is None else roi * regions
         loss = self.tracking(output, label, roi)
         if self.lambda_purity and tissues is not None:
             loss = loss + self.lambda_purity * self.purity(output, tissues)
@@ -164,20 +170,34 @@ class BiplanarLoss(nn.Module):
 def place_clusters(
     network: BiplanarCTNetwork, patients: Sequence[PatientCT], volume_size: Sequence[int], spacing_mm: float, how: str
 ) -> BiplanarCTNetwork:
-    """The network with its clusters where they start: "anatomy", by tissues of the patients, or "even", as they are.
+    """The network with its clusters where they start.
+
+    Args:
+        network: whose clusters are placed.
+        patients: of the training.
+        volume_size: of the volume.
+        spacing_mm: of the volume.
+        how: "anatomy" by tissues of the patients, "labels" by the regions of those that have a label map, "even" to
+            leave the clusters evenly over places and intensities.
 
     Raises:
-        CaseError: for another word.
+        CaseError: for another word, or where no patient has a label map.
     """
-    if how not in ("anatomy", "even"):
-        raise CaseError("--initial_clusters", f"is {how!r}", "write anatomy or even")
-    if how == "anatomy":
+    if how not in ("anatomy", "labels", "even"):
+        raise CaseError("--initial_clusters", f"is {how!r}", "write anatomy, labels or even")
+    if how == "labels":
+        patients = [patient for patient in patients if patient.labels is not None]
+        if not patients:
+            raise CaseError("--initial_clusters labels", "finds no label map", "name those of --labels_dir as the CTs")
+    if how != "even":
         step = max(1, len(patients) // ATLAS_PATIENTS)
-        volumes = []
+        volumes, labels = [], []
         for patient in patients[::step]:
             size = fine_size(volume_size, spacing_mm, patient.spacing_mm)
-            volumes.append(hu_to_intensity(pooled(cube(patient, size), size // volume_size[0])))
-        labels = [tissue_map(volume) for volume in volumes]
+            factor = size // volume_size[0]
+            volumes.append(hu_to_intensity(pooled(cube(patient, size), factor)))
+            regions = how == "labels"
+            labels.append(thinned(cube_labels(patient, size), factor) if regions else tissue_map(volumes[-1]))
         clustering = network.generator.clustering
         clustering.set_centroids(*anatomical_centroids(labels, volumes, clustering.num_clusters))
     return network

@@ -44,15 +44,28 @@ def truth_path(truth_dir: str | os.PathLike, case: str) -> Path:
     return Path(found[case])
 
 
-def read_truth(path: str | os.PathLike, volume_size: tuple[int, ...], spacing_mm: float) -> Tensor:
+def grid_of_volume(volume_size: Sequence[int], spacing_mm: float) -> sitk.Image:
+    """The grid of a prediction."""
+    return to_sitk(np.zeros(volume_size, np.uint8), volume_affine(volume_size, spacing_mm).numpy())
+
+
+def read_truth(path: str | os.PathLike, volume_size: Sequence[int], spacing_mm: float) -> Tensor:
     """HU (X, Y, Z) of a CT on the grid of the prediction, NaN where the CT does not reach."""
-    grid = to_sitk(np.zeros(volume_size, np.uint8), volume_affine(volume_size, spacing_mm).numpy())
-    image = read_image(path)
+    grid, image = grid_of_volume(volume_size, spacing_mm), read_image(path)
     inside = sitk.GetImageFromArray(np.ones(image.GetSize()[::-1], np.uint8))
     inside.CopyInformation(image)
     values = torch.from_numpy(sitk.GetArrayFromImage(resample(image, grid)).T.copy())
     known = torch.from_numpy(sitk.GetArrayFromImage(resample(inside, grid, fill=0, labels=True)).T.copy())
     return torch.where(known > 0, values, torch.nan)
+
+
+def read_regions(labels_dir: str | os.PathLike, case: str, volume_size: Sequence[int], spacing_mm: float) -> Tensor:
+    """Labels (X, Y, Z) of the label map ``<case>`` on the grid of the prediction; 0 where there is none."""
+    found = {item["case"]: item["image"] for item in find_cases(labels_dir, "volume")}
+    if case not in found:
+        return torch.zeros(tuple(volume_size), dtype=torch.int64)
+    labels = resample(read_image(found[case]), grid_of_volume(volume_size, spacing_mm), fill=0, labels=True)
+    return torch.from_numpy(np.rint(sitk.GetArrayFromImage(labels)).T.astype(np.int64))
 
 
 def with_truth(cases: Sequence[dict[str, str]], truth_dir: str | os.PathLike) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .assignment import VoxelClusteringModule
+from .assignment import START, VoxelClusteringModule
 from .attention import BIAS_RANK
 from .biplanar import BiplanarGeometry
 from .block import ClusterBlock
@@ -23,12 +23,19 @@ LEAST_ERROR = 0.001  # lower bound of the uncertainty in units of the CT's range
 
 
 def make_clustering(
-    voxel_dim: int, num_clusters: int, use_position: bool, coarse_clusters: int
+    voxel_dim: int,
+    num_clusters: int,
+    use_position: bool,
+    coarse_clusters: int,
+    temperature: float,
+    learn_temperature: bool,
 ) -> VoxelClusteringModule | HierarchicalClusteringModule:
     """Clusters in one level, or in two where ``coarse_clusters`` is not 0."""
     if coarse_clusters:
-        return HierarchicalClusteringModule(voxel_dim, num_clusters, use_position, coarse_clusters)
-    return VoxelClusteringModule(voxel_dim, num_clusters, use_position)
+        return HierarchicalClusteringModule(
+            voxel_dim, num_clusters, use_position, coarse_clusters, temperature, learn_temperature
+        )
+    return VoxelClusteringModule(voxel_dim, num_clusters, use_position, temperature, learn_temperature)
 
 
 class SpatialClusteringCTGenerator(nn.Module):
@@ -56,6 +63,8 @@ class SpatialClusteringCTGenerator(nn.Module):
         spacing_mm: edge of a voxel.
         geometry: of the two views; a chest stand with 128 x 128 pixels by default.
         bias_rank: rank of the attention's bias between clusters, 0: full.
+        temperature: of the assignments at the start, see `VoxelClusteringModule`.
+        learn_temperature: False keeps it.
 
     Images are (B, 1, rows, columns) as radiologists read them, bright where much is absorbed, of any resolution that
     is a multiple of ``2 ** (len(image_channels) - 1)``, and cover the detector of ``geometry``. Intensities of volumes
@@ -86,6 +95,8 @@ class SpatialClusteringCTGenerator(nn.Module):
         spacing_mm: float = 5.0,
         geometry: BiplanarGeometry | None = None,
         bias_rank: int = BIAS_RANK,
+        temperature: float = START,
+        learn_temperature: bool = True,
     ) -> None:
         super().__init__()
         if len(volume_size) != 3 or any(length < 1 or length % token_size for length in volume_size):
@@ -118,7 +129,9 @@ class SpatialClusteringCTGenerator(nn.Module):
         self.position_encoding.requires_grad_(use_position)
         self.token_norm = nn.LayerNorm(voxel_dim)
         self.intensity_head = nn.Linear(voxel_dim, 1)
-        self.clustering = make_clustering(voxel_dim, num_clusters, use_position, coarse_clusters)
+        self.clustering = make_clustering(
+            voxel_dim, num_clusters, use_position, coarse_clusters, temperature, learn_temperature
+        )
         if not use_clustering:
             self.clustering.requires_grad_(False)
         self.blocks = nn.ModuleList(

@@ -31,7 +31,7 @@ SMALL = {
 def make_data(bundle: Path, folder: Path) -> Data:
     """Two CTs of phantoms to train on, X-rays of two others for inference."""
     cts = folder / "patients" / "cts"
-    write_phantoms(str(cts.parent), 2, 60, fine_mm=10.0)
+    write_phantoms(str(cts.parent), 2, 60, fine_mm=5.0)
     write_phantoms(str(folder / "pairs"), len(CASES), 9000, fine_mm=5.0)
     return Data(
         train={"dataset_dir": cts},

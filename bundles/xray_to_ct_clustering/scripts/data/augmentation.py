@@ -69,6 +69,15 @@ def warped(patient: PatientCT, deformation: Deformation) -> Tensor:
     return sample(values, grid[None])[0, 0] + AIR_HU
 
 
+def warped_labels(patient: PatientCT, deformation: Deformation) -> Tensor:
+    """Labels uint8 of the cube of a deformation, all 0 without a label map."""
+    if patient.labels is None:
+        return torch.zeros(deformation.output_shape, dtype=torch.uint8)
+    grid = deformation.grid()
+    grid[..., 2] = grid[..., 2].clamp(0, patient.hu.shape[2] - 1)
+    return sample(patient.labels[None, None].float(), grid[None], "nearest")[0, 0].to(torch.uint8)
+
+
 def varied_densities(hu: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """HU (X, Y, Z) whose lungs, soft tissue and bone are a little more or less dense than they were.
 

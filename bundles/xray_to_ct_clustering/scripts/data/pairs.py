@@ -16,23 +16,24 @@ from ..hounsfield import hu_to_intensity
 from ..shared.io.atomic import atomic_path
 from ..shared.networks.clustering.biplanar import BiplanarGeometry
 from ..shared.training.seeding import mix_seed
-from .augmentation import random_deformation, random_geometry, varied_densities, varied_look, warped
-from .patient_ct import PatientCT, cube, pooled
+from .augmentation import random_deformation, random_geometry, varied_densities, varied_look, warped, warped_labels
+from .patient_ct import PatientCT, cube, cube_labels, pooled, thinned
 from .patients import fine_size, patient_weights
 from .rendering import render_pair, scale_xrays
 
 
-def pair_item(hu: Tensor, fine_mm: float, factor: int, geometry: BiplanarGeometry) -> dict[str, Any]:
-    """What a fine cube of HU (S, S, S) gives to the network.
+def pair_item(hu: Tensor, labels: Tensor, fine_mm: float, factor: int, geometry: BiplanarGeometry) -> dict[str, Any]:
+    """What a fine cube of HU and of labels, both (S, S, S), gives to the network.
 
     Returns:
-        ``image`` (2, rows, columns), scaled; ``label`` (1, X, Y, Z) intensities; ``projections`` (2, 3, 4);
-        ``distances`` (3,): source to isocentre, source to detector, pixel [mm].
+        ``image`` (2, rows, columns), scaled; ``label`` (1, X, Y, Z) intensities; ``regions`` (X, Y, Z) labels;
+        ``projections`` (2, 3, 4); ``distances`` (3,): source to isocentre, source to detector, pixel [mm].
     """
     images = scale_xrays(render_pair(hu, fine_mm, geometry))
     return {
         "image": images,
         "label": hu_to_intensity(pooled(hu, factor))[None],
+        "regions": thinned(labels, factor),
         "projections": geometry.projections(),
         "distances": torch.tensor([geometry.source_to_isocenter_mm, geometry.sdd_mm, geometry.pixel_mm]),
     }
@@ -86,10 +87,11 @@ class RandomPairs(Dataset):
         """The pair of a seed, before the look of its X-rays is varied."""
         rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         patient = self.patients[int(rng.choice(len(self.patients), p=self.weights))]
-        hu = warped(patient, random_deformation(patient, self.size, self.strength, generator))
-        hu = varied_densities(hu, self.strength, generator)
+        deformation = random_deformation(patient, self.size, self.strength, generator)
+        labels = warped_labels(patient, deformation)
+        hu = varied_densities(warped(patient, deformation), self.strength, generator)
         geometry = random_geometry(self.geometry, self.strength, generator)
-        return {**pair_item(hu, patient.spacing_mm, self.factor, geometry), "case": patient.case}
+        return {**pair_item(hu, labels, patient.spacing_mm, self.factor, geometry), "case": patient.case}
 
     def kept(self, number: int) -> dict[str, Any]:
         """Variant ``number`` from the cache, where it is put at its first use."""
@@ -97,18 +99,20 @@ class RandomPairs(Dataset):
         path = self.folder / f"pair_{self.seed}_{number:05d}.npz"
         if not path.is_file():
             item = self.make(mix_seed(self.seed, 1, number))
-            arrays = {name: item[name].numpy() for name in ("image", "label", "projections", "distances")}
+            arrays = {name: item[name].numpy() for name in ("image", "label", "regions", "projections", "distances")}
             with atomic_path(path) as temporary, open(temporary, "wb") as file:
                 np.savez(
                     file,
                     image=arrays["image"].astype(np.float16),
                     label=np.round(arrays["label"] * 65535).astype(np.uint16),  # steps of 0.04 HU
+                    regions=arrays["regions"],
                     projections=arrays["projections"],
                     distances=arrays["distances"],
                     case=item["case"],
                 )
         with np.load(path, allow_pickle=False) as stored:
             return {
+                "regions": torch.from_numpy(stored["regions"]),
                 "image": torch.from_numpy(stored["image"].astype(np.float32)),
                 "label": torch.from_numpy(stored["label"].astype(np.float32) / 65535),
                 "projections": torch.from_numpy(stored["projections"]),
@@ -143,7 +147,8 @@ class PlainPairs(Dataset):
         self.items = []
         for patient in patients:
             size = fine_size(volume_size, spacing_mm, patient.spacing_mm)
-            item = pair_item(cube(patient, size), patient.spacing_mm, size // volume_size[0], geometry)
+            values = cube(patient, size), cube_labels(patient, size)
+            item = pair_item(*values, patient.spacing_mm, size // volume_size[0], geometry)
             self.items.append({**item, "case": patient.case})
 
     def __len__(self) -> int:

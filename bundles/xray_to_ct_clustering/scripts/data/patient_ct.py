@@ -6,6 +6,7 @@ here are arrays (X, Y, Z) along right, anterior, superior, whose isocentre (worl
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 
@@ -33,12 +34,14 @@ class PatientCT:
         hu: int16 (X, Y, Z), the table replaced by air.
         spacing_mm: edge of a voxel.
         middle: (3,) continuous voxel index of the isocentre: middle of the body along x and y, of the scan along z.
+        labels: uint8 (X, Y, Z), regions of the patient, 0 elsewhere; None where there is no label map.
     """
 
     case: str
     hu: Tensor
     spacing_mm: float
     middle: tuple[float, float, float]
+    labels: Tensor | None = None
 
 
 def body_mask(hu: np.ndarray, spacing_mm: float) -> np.ndarray:
@@ -93,9 +96,29 @@ def make_patient(image: sitk.Image, case: str, spacing_mm: float) -> PatientCT:
     return PatientCT(case, values, spacing_mm, (float(x), float(y), (hu.shape[2] - 1) / 2))
 
 
-def read_patient(path: str | os.PathLike, case: str, spacing_mm: float) -> PatientCT:
-    """A patient of a file or DICOM folder; errors as of `make_patient` and of the reader."""
-    return make_patient(read_image(path), case, spacing_mm)
+def read_patient(
+    path: str | os.PathLike, case: str, spacing_mm: float, labels_path: str | os.PathLike | None = None
+) -> PatientCT:
+    """A patient of a file or DICOM folder, perhaps with the label map of a file in the same world.
+
+    Raises:
+        CaseError: as `make_patient` and the reader, or where the labels are not whole numbers from 0 to 255.
+    """
+    image = read_image(path)
+    patient = make_patient(image, case, spacing_mm)
+    if labels_path is None:
+        return patient
+    return dataclasses.replace(patient, labels=torch.from_numpy(read_labels(labels_path, image, spacing_mm)))
+
+
+def read_labels(path: str | os.PathLike, image: sitk.Image, spacing_mm: float) -> np.ndarray:
+    """Label map uint8 (X, Y, Z) of a file on the grid of `patient_array`."""
+    labels = read_image(path)
+    grid = bounding_grid(image, spacing_mm)
+    array = sitk.GetArrayFromImage(resample(labels, grid, fill=0, labels=True)).T[::-1, ::-1]
+    if array.min() < 0 or array.max() > 255 or np.any(array != np.rint(array)):
+        raise CaseError(path, "is no label map", "give whole numbers from 0 to 255")
+    return np.ascontiguousarray(array, dtype=np.uint8)
 
 
 def cube(patient: PatientCT, size: int, shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Tensor:
@@ -112,6 +135,22 @@ def cube(patient: PatientCT, size: int, shift_mm: tuple[float, float, float] = (
         array.numpy(), np.eye(3), offset=offset, output_shape=(size,) * 3, order=1, cval=AIR_HU, prefilter=False
     )
     return torch.from_numpy(moved)
+
+
+def cube_labels(patient: PatientCT, size: int) -> Tensor:
+    """Labels uint8 (size, size, size) of the voxels of `cube`, 0 beyond the scan and without a label map."""
+    if patient.labels is None:
+        return torch.zeros((size,) * 3, dtype=torch.uint8)
+    offset = [m - (size - 1) / 2 for m in patient.middle]
+    moved = ndimage.affine_transform(
+        patient.labels.numpy(), np.eye(3), offset=offset, output_shape=(size,) * 3, order=0, prefilter=False
+    )
+    return torch.from_numpy(moved)
+
+
+def thinned(labels: Tensor, factor: int) -> Tensor:
+    """Labels (X / f, Y / f, Z / f) of the voxel in the middle of each cube of f³ voxels."""
+    return labels[factor // 2 :: factor, factor // 2 :: factor, factor // 2 :: factor]
 
 
 def pooled(hu: Tensor, factor: int) -> Tensor:

