@@ -99,7 +99,7 @@ def case(channels: torch.Tensor, folder: Path) -> dict[str, Any]:
 
 
 def predicted(generator: Any) -> torch.Tensor:
-    """Channels (5, 8, 8, 8) that inference gives of noise."""
+    """Channels (6, 8, 8, 8) that inference gives of noise."""
     with torch.no_grad():
         return BiplanarInferer()(torch.rand(1, 2, 16, 16), BiplanarCTNetwork(generator).eval())[0]
 
@@ -141,7 +141,7 @@ def test_what_the_ct_does_not_cover_does_not_count(tmp_path: Path) -> None:
 
 
 def test_only_cases_with_a_ct_are_evaluated(tmp_path: Path, caplog) -> None:
-    case(torch.zeros(5, 8, 8, 8), tmp_path)
+    case(torch.zeros(6, 8, 8, 8), tmp_path)
     cases = [{"case": "phantom_1", "image": "a"}, {"case": "other", "image": "b"}]
     assert [found["case"] for found in with_truth(cases, tmp_path / "truth")] == ["phantom_1"]
     assert "no CT of other" in caplog.text
@@ -188,6 +188,7 @@ def test_loss_with_all_terms_has_gradients_and_names_unknown_tissues() -> None:
     assert not list(loss.parameters())  # the weights of the clusters are the network's
     loss(output, known).backward()
     assert net.generator.clustering.intensity_centroids.grad is not None
+    assert set(loss.last_terms) == {*tracking.weights, "purity", "projection"}
     assert 0 <= float(loss.consistency(output["pred_volume"], known["image"], known["distances"])) <= 2
     with pytest.raises(CaseError, match="no tissue"):
         BiplanarLoss(*options, {"gold": 2.0})

@@ -20,12 +20,12 @@ SIZE, VOXEL_MM = 16, 20.0
 
 
 def phantom() -> torch.Tensor:
-    """(5, 16, 16, 16): air 1, a body 2 of 0 HU with two lungs 3 of -800 HU."""
+    """(6, 16, 16, 16): air 1, a body 2 of 0 HU with two lungs 3 of -800 HU."""
     hu = torch.full((SIZE,) * 3, -1000.0)
     hu[3:13, 4:12] = 0.0
     hu[4:7, 6:10, 6:] = hu[9:12, 6:10, 6:] = -800.0
     labels = torch.where(hu == 0, 2.0, torch.where(hu == -800, 3.0, 1.0))
-    return torch.stack([hu, torch.full_like(hu, 30.0), labels, torch.ones_like(hu), torch.zeros_like(hu)])
+    return torch.stack([hu, torch.full_like(hu, 30.0), labels, torch.ones_like(hu), *torch.zeros(2, SIZE, SIZE, SIZE)])
 
 
 def test_planes_are_seen_as_radiologists_see_them():

@@ -24,14 +24,12 @@ from .shared.networks.clustering.tracking import PositionIntensityTracker
 from .shared.pictures.plots import save_figure
 from .truth import read_truth, truth_path
 
-BARS = 40  # clusters of the picture
-
 
 def track(volume: Tensor, truth: Tensor) -> tuple[dict[str, Tensor], dict[str, Any], list[dict[str, Any]]]:
     """Maps, figures and the consistency of each cluster.
 
     Args:
-        volume: (5, X, Y, Z), the inferer's output.
+        volume: (6, X, Y, Z), the inferer's output.
         truth: HU (X, Y, Z), NaN where it is not known.
 
     Returns:
@@ -96,8 +94,8 @@ def draw_maps(volume: Tensor, truth: Tensor, maps: Mapping[str, Tensor], title: 
 
 
 def draw_consistency(rows: list[dict[str, Any]], volume: Tensor, table: list[dict[str, Any]], title: str) -> Figure:
-    """Consistency score and mean error of the largest clusters, next to a plane in which they are coloured."""
-    shown = sorted(sorted(rows, key=lambda row: -row["voxels"])[:BARS], key=lambda row: row["true_mean_hu"])
+    """Consistency score and mean error of the clusters, next to a plane in which they are coloured."""
+    shown = sorted(rows, key=lambda row: row["true_mean_hu"])
     names = {row["label"]: row["name"] for row in table}
     count = int(volume[2].max())
     palette = cluster_colours(count)
@@ -123,7 +121,7 @@ class TrackingPicturesd(MapTransform):
     ``<case>_tracking.png`` (maps), ``<case>_consistency.png`` (clusters) and ``<case>_tracking.json`` are written.
 
     Args:
-        keys: prediction (5, X, Y, Z) of the inferer.
+        keys: prediction (6, X, Y, Z) of the inferer.
         truth_dir: folder of ``<case>_ct.nii.gz``, on any grid, the isocentre of the X-rays at the origin.
         spacing_mm: edge of a voxel of the prediction.
         output_dir: folder.

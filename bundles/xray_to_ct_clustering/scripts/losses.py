@@ -77,6 +77,7 @@ class ClusterTrackingLoss(nn.Module):
             "square": lambda_square,
         }
         self.tracker = PositionIntensityTracker(position_width)
+        self.last_terms: dict[str, Tensor] = {}  # of the last call, without their weights
 
     def terms(
         self, output: Mapping[str, Tensor], gt_volume: Tensor, roi_weight: Tensor | None = None
@@ -114,4 +115,5 @@ class ClusterTrackingLoss(nn.Module):
     def forward(self, output: Mapping[str, Tensor], gt_volume: Tensor, roi_weight: Tensor | None = None) -> Tensor:
         """The weighted sum, a scalar; arguments and errors as of `terms`."""
         terms = self.terms(output, gt_volume, roi_weight)
+        self.last_terms = {name: term.detach() for name, term in terms.items()}
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()

@@ -21,6 +21,7 @@ from torch import Tensor
 from .hounsfield import SPAN_HU
 from .shared.engines.items import iteration_items
 from .shared.evaluation.gathered_metric import GatheredMetric
+from .shared.networks.clustering.tracking import PositionIntensityTracker
 
 X2CT_PEAK_DB = 20 * math.log10(4095 / 2500)
 WINDOW = 7
@@ -71,12 +72,18 @@ FIGURES: dict[str, Callable[..., float]] = {  # of prediction, truth and where b
 }
 
 
+def position_accuracy(pred: Tensor, truth: Tensor) -> float:
+    """Mean of 1 - |error| of intensities (X, Y, Z), weighted by `PositionIntensityTracker`."""
+    maps = PositionIntensityTracker()(pred[None, None].float(), truth[None, None].float())
+    return float(maps["position_accuracy"].sum() / maps["position_weight"].sum())
+
+
 class FigureMetric(GatheredMetric):
-    """One of `FIGURES` of each volume; the mean over all cases and processes."""
+    """One of `FIGURES`, or "position_accuracy", of each volume; the mean over all cases and processes."""
 
     def __init__(self, figure: str) -> None:
         super().__init__()
-        self.figure = FIGURES[figure]
+        self.figure = (FIGURES | {"position_accuracy": position_accuracy})[figure]
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **kwargs: Any) -> Tensor:
         """Figures (B, 1) of intensities (B, 1, X, Y, Z)."""
@@ -94,7 +101,7 @@ class VolumeMetric(IgniteMetricHandler):
     """Metric of an evaluator that decollates its batches: the mean of a figure over the cases.
 
     Args:
-        figure: one of `FIGURES`, of "pred" against "label", both (1, X, Y, Z).
+        figure: one of `FIGURES`, or "position_accuracy", of "pred" against "label", both (1, X, Y, Z).
     """
 
     def __init__(self, figure: str) -> None:

@@ -28,7 +28,7 @@ class Shown:
     """What is drawn.
 
     Attributes:
-        volume: (5, X, Y, Z), the inferer's output.
+        volume: (6, X, Y, Z), the inferer's output.
         xrays: (2, rows, columns).
         rendered: (2, rows, columns).
         spacing_mm: edge of a voxel.

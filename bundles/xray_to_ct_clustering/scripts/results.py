@@ -35,10 +35,16 @@ from .transforms import INTAKE
 logger = logging.getLogger(__name__)
 
 
-def cluster_table(volume: Tensor, spacing_mm: float) -> list[dict[str, Any]]:
-    """What each cluster holds, of the inferer's output (5, X, Y, Z); those without voxels are left out."""
+def cluster_table(volume: Tensor, spacing_mm: float, level: str = "cluster") -> list[dict[str, Any]]:
+    """What each cluster holds, of the inferer's output (6, X, Y, Z); those without voxels are left out.
+
+    Args:
+        volume: output of the inferer.
+        spacing_mm: edge of a voxel.
+        level: "cluster" or "coarse_cluster".
+    """
     values = dict(zip(CHANNELS, volume.flatten(1).double().numpy(), strict=True))
-    labels = values["cluster"].astype(int)
+    labels = values[level].astype(int)
     affine = volume_affine(volume.shape[1:], spacing_mm).numpy()
     indices = np.stack(np.unravel_index(np.arange(labels.size), volume.shape[1:]), axis=1)
     rows = []
@@ -97,12 +103,13 @@ class VolumeResultd(MapTransform):
     """Judges a prediction, writes everything about it but the volume, and leaves the volume for SaveImaged.
 
     ``<case>_volume.json``, ``<case>_clusters.nii.gz`` (label 1 to K, names in the JSON), ``<case>_confidence.nii.gz``
-    (probability of that cluster), ``<case>_uncertainty.nii.gz`` (expected absolute error in HU) and
-    ``<case>_preview.png`` are written; ``pred`` becomes the volume (1, X, Y, Z) in HU with its affine, ``channels`` is
-    what the inferer gave. The world is RAS mm with the isocentre of the views as origin.
+    (probability of that cluster), ``<case>_coarse_clusters.nii.gz`` where there are two levels,
+    ``<case>_uncertainty.nii.gz`` (expected absolute error in HU) and ``<case>_preview.png`` are written.
+    ``pred`` becomes the volume (1, X, Y, Z) in HU with its affine, ``channels`` is what the inferer gave. The world is
+    RAS mm with the isocentre of the views as origin.
 
     Args:
-        keys: prediction (5, X, Y, Z) of the inferer.
+        keys: prediction (6, X, Y, Z) of the inferer.
         spacing_mm: edge of a voxel.
         output_dir: folder; nothing is written where None, or where the data have no "case" (a server of labels).
         limits: of the evidence.
@@ -179,6 +186,7 @@ class VolumeResultd(MapTransform):
             "mean_uncertainty_hu": plain(round(float(volume[1].mean()), 1)),
             "labels": {str(row["label"]): row["name"] for row in table},
             "clusters": table,
+            "coarse_clusters": cluster_table(volume, self.spacing_mm, "coarse_cluster"),
             "warnings": [*intake["warnings"], *reasons],
         }
 
@@ -188,9 +196,10 @@ class VolumeResultd(MapTransform):
         """Write the files of a case but the volume."""
         assert self.output_dir is not None
         case = document["case"]
-        labels = volume[2]
-        kind = torch.uint8 if labels.max() < 256 else torch.int16
-        save_volume(labels.to(kind), affine, self.output_dir / f"{case}_clusters.nii.gz")
+        kind = torch.uint8 if volume[2].max() < 256 else torch.int16
+        save_volume(volume[2].to(kind), affine, self.output_dir / f"{case}_clusters.nii.gz")
+        if document["coarse_clusters"]:
+            save_volume(volume[5].to(torch.uint8), affine, self.output_dir / f"{case}_coarse_clusters.nii.gz")
         save_volume(volume[3], affine, self.output_dir / f"{case}_confidence.nii.gz")
         save_volume(volume[1], affine, self.output_dir / f"{case}_uncertainty.nii.gz")
         write_json(self.output_dir / f"{case}_volume.json", document)

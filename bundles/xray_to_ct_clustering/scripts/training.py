@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ from .shared.engines.settings import flag
 from .shared.io.errors import CaseError
 from .shared.networks.clustering.biplanar import BiplanarGeometry
 from .shared.networks.clustering.network import BiplanarCTNetwork
+from .shared.pictures.plots import CurvePlot
 
 SAMPLED_VOXELS = 4096  # of each volume, for the purity of the clusters
 ATLAS_PATIENTS = 12  # from which the clusters are placed
@@ -111,6 +113,7 @@ class BiplanarLoss(nn.Module):
         self.tracking, self.grid, self.geometry, self.spacing_mm = tracking, list(grid), geometry, spacing_mm
         self.shared_clustering = [clustering]  # in a list: its weights belong to the network, not to the loss
         self.lambda_purity, self.lambda_projection = lambda_purity, lambda_projection
+        self.last_terms: dict[str, Tensor] = {}  # of the last call, without their weights
         self.roi = {TISSUES[name]: float(weight) for name, weight in (roi_weights or {}).items()}
         self.regions = {int(label): float(weight) for label, weight in (region_weights or {}).items()}
 
@@ -159,12 +162,46 @@ class BiplanarLoss(nn.Module):
             regions = roi_weight_map(target["regions"], self.regions)[:, None]
             roi = regions if roi is None else roi * regions
         loss = self.tracking(output, label, roi)
+        self.last_terms = self.tracking.last_terms
         if self.lambda_purity and tissues is not None:
-            loss = loss + self.lambda_purity * self.purity(output, tissues)
+            purity = self.purity(output, tissues)
+            self.last_terms["purity"] = purity.detach()
+            loss = loss + self.lambda_purity * purity
         if self.lambda_projection:
             term = self.consistency(output["pred_volume"], target["image"], target["distances"])
+            self.last_terms["projection"] = term.detach()
             loss = loss + self.lambda_projection * term
         return loss
+
+
+class LossTerms:
+    """Handler of a trainer: the mean of every term of the loss over an epoch, as metric and curve ``loss_<term>``.
+
+    Args:
+        loss: of the training.
+        curves: picture of the curves.
+    """
+
+    def __init__(self, loss: BiplanarLoss, curves: CurvePlot) -> None:
+        self.loss, self.curves = loss, curves
+        self.seen: dict[str, list[Tensor]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.note)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.finish)
+
+    def start(self, engine: Engine) -> None:
+        self.seen = {}
+
+    def note(self, engine: Engine) -> None:
+        for name, term in self.loss.last_terms.items():
+            self.seen.setdefault(f"loss_{name}", []).append(term)
+
+    def finish(self, engine: Engine) -> None:
+        for name, terms in self.seen.items():
+            engine.state.metrics[name] = float(torch.stack(terms).mean())
+            self.curves.add(name, engine.state.epoch, engine.state.metrics[name])
 
 
 def place_clusters(

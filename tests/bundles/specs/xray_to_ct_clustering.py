@@ -116,7 +116,7 @@ SPEC = BundleSpec(
     preview="{case}_preview.png",
     check_result=check_result,
     metric=("summary", "psnr"),
-    tensorboard=("train_loss", "psnr"),
+    tensorboard=("train_loss", "psnr", "loss_cluster", "position_accuracy"),
     bad_inputs=BAD_INPUTS,
     bad_calls=BAD_CALLS,
 )

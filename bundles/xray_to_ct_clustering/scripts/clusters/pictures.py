@@ -25,7 +25,7 @@ STEP = 2  # voxels of the volume along the edge of one of the picture in space
 AIR_HU = -500.0
 # name, azimuth of the eye in degrees from the patient's right to the front, side of x that is cut away
 SIGHTS = (("from the right and the front", 55, 1), ("from the left and the front", 125, -1))
-COLUMNS, ROWS = 6, 4
+COLUMNS = 6  # of a page
 HU_BINS = np.linspace(-1024, 1476, 101)
 
 
@@ -60,10 +60,9 @@ def draw_space(hu: np.ndarray, labels: np.ndarray, spacing_mm: float, colours: M
     return figure
 
 
-def largest(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The clusters with most voxels, as many as a page has places, in the order of their mean intensity."""
-    kept = sorted(table, key=lambda row: -row["voxels"])[: COLUMNS * ROWS]
-    return sorted(kept, key=lambda row: row["mean_hu"])
+def by_intensity(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The clusters in the order of their mean intensity."""
+    return sorted(table, key=lambda row: row["mean_hu"])
 
 
 def panels(figure: Figure, count: int) -> list[Axes]:
@@ -82,8 +81,8 @@ def page(count: int, title: str, height: float) -> Figure:
 def draw_histograms(
     hu: np.ndarray, labels: np.ndarray, table: list[dict[str, Any]], colours: Mapping[int, Any], title: str
 ) -> Figure:
-    """Histogram of the intensity inside each of the largest clusters, that of the whole volume behind it."""
-    rows = largest(table)
+    """Histogram of the intensity inside each cluster, that of the whole volume behind it."""
+    rows = by_intensity(table)
     figure = page(len(rows), title, 2.0)
     everything = np.histogram(hu, HU_BINS)[0] / hu.size
     for axes, row in zip(panels(figure, len(rows)), rows, strict=True):
@@ -100,8 +99,8 @@ def draw_histograms(
 def draw_distribution(
     hu: np.ndarray, labels: np.ndarray, table: list[dict[str, Any]], colours: Mapping[int, Any], title: str
 ) -> Figure:
-    """Where the voxels of each of the largest clusters lie, seen from the front and from the side, over the body."""
-    rows = largest(table)
+    """Where the voxels of each cluster lie, seen from the front and from the side, over the body."""
+    rows = by_intensity(table)
     figure = page(len(rows), title, 1.5)
     body = [plane_of(np.repeat(hu.mean(axis=axis, keepdims=True), 1, axis), name, 0) for name, axis in SIDES.items()]
     behind = np.concatenate(body, axis=1)
@@ -128,7 +127,7 @@ class ClusterPicturesd(MapTransform):
     ``<case>_clusters.json`` (the table) are written.
 
     Args:
-        keys: prediction (5, X, Y, Z) of the inferer.
+        keys: prediction (6, X, Y, Z) of the inferer.
         spacing_mm: edge of a voxel.
         output_dir: folder.
     """
