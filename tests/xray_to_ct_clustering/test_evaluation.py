@@ -232,7 +232,7 @@ def test_clusters_start_at_the_regions_of_label_maps() -> None:
     place_clusters(net, [patient], (8, 8, 8), 40.0, "labels")
     clustering = net.generator.clustering
     place = int(clustering.intensity_centroids.argmax())
-    assert intensity_to_hu(clustering.intensity_centroids[place]) == pytest.approx(500, abs=30)
+    assert float(intensity_to_hu(clustering.intensity_centroids[place])) == pytest.approx(500, abs=30)
     assert clustering.position_centroids[place].tolist() == pytest.approx([0.5, 0, 0], abs=0.05)
     with pytest.raises(CaseError, match="no label map"):
         place_clusters(net, [dataclasses.replace(patient, labels=None)], (8, 8, 8), 40.0, "labels")
