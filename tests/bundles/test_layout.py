@@ -181,6 +181,14 @@ def test_model_card_is_complete(bundle: Bundle) -> None:
     assert [name for name in sorted(named) if not (bundle.path / name).is_file()] == []
 
 
+def test_metrics_are_those_of_the_card(bundle: Bundle) -> None:
+    """Every figure of the metadata stands in a table of the model card."""
+    metrics = load_json(bundle.path / "configs" / "metadata.json")["eval_metrics"]
+    lines = (bundle.path / "docs" / "README.md").read_text().splitlines()
+    cells = {float(x) for line in lines if line.startswith("|") for x in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?", line)}
+    assert {name: value for name, value in metrics.items() if float(value) not in cells} == {}
+
+
 def test_package_is_whole_and_repeatable(bundle: Bundle, package: Path, work: Path) -> None:
     assert [f for f in FILES if not (package / f).is_file()] == []
     assert (package / "scripts" / "shared" / "__init__.py").is_file()

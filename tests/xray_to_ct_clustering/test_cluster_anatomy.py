@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bundles.xray_to_ct_clustering.scripts.cluster_anatomy import anatomical_centroids, share_clusters
-from bundles.xray_to_ct_clustering.scripts.cluster_statistics import (
+from bundles.xray_to_ct_clustering.scripts.clusters.anatomy import anatomical_centroids, share_clusters
+from bundles.xray_to_ct_clustering.scripts.clusters.statistics import (
     cluster_means,
     cluster_separation,
     cluster_statistics,

@@ -9,20 +9,32 @@ import numpy as np
 import pytest
 import torch
 
-from bundles.xray_to_ct_clustering.scripts.augment import (
+from bundles.xray_to_ct_clustering.scripts.data.augmentation import (
     random_deformation,
     random_geometry,
     varied_densities,
     varied_look,
     warped,
+    warped_labels,
 )
-from bundles.xray_to_ct_clustering.scripts.data_drr import render_pair, scale_xrays
-from bundles.xray_to_ct_clustering.scripts.data_protocol import Subject, cube, make_subject, pooled
-from bundles.xray_to_ct_clustering.scripts.data_subjects import fine_size, load_subjects, subject_weights
-from bundles.xray_to_ct_clustering.scripts.data_tissues import TISSUES, body_of, tissue_map
-from bundles.xray_to_ct_clustering.scripts.dataset_pairs import PlainPairs, RandomPairs
-from bundles.xray_to_ct_clustering.scripts.reprojection import hu_to_intensity
-from bundles.xray_to_ct_clustering.scripts.training import inside
+from bundles.xray_to_ct_clustering.scripts.data.pairs import PlainPairs, RandomPairs
+from bundles.xray_to_ct_clustering.scripts.data.patient_ct import (
+    PatientCT,
+    cube,
+    cube_labels,
+    make_patient,
+    pooled,
+    read_patient,
+)
+from bundles.xray_to_ct_clustering.scripts.data.patients import fine_size, load_patients, patient_weights
+from bundles.xray_to_ct_clustering.scripts.data.rendering import render_pair, scale_xrays
+from bundles.xray_to_ct_clustering.scripts.hounsfield import (
+    TISSUES,
+    between_dense_voxels,
+    body_of,
+    hu_to_intensity,
+    tissue_map,
+)
 from shared.io.errors import CaseError
 from shared.io.itk_images import to_sitk
 from shared.networks.clustering import BiplanarGeometry
@@ -31,7 +43,7 @@ GEOMETRY = BiplanarGeometry(rows=32, columns=32, pixel_mm=12.8)
 SPOT = (30.0, -20.0, 45.0)  # RAS mm from the middle of the body
 
 
-def patient(codes: str = "RAS") -> tuple[np.ndarray, np.ndarray]:
+def scan(codes: str = "RAS") -> tuple[np.ndarray, np.ndarray]:
     """A cylinder of soft tissue with a dense spot, on a table, 5 mm voxels; array and affine in an axis order."""
     axes = [5.0 * (np.arange(n) - (n - 1) / 2) for n in (60, 52, 50)]
     x, y, z = np.meshgrid(*axes, indexing="ij")
@@ -50,8 +62,8 @@ def patient(codes: str = "RAS") -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
-    return make_subject(to_sitk(*patient()), "patient", 5.0)
+def patient() -> PatientCT:
+    return make_patient(to_sitk(*scan()), "patient", 5.0)
 
 
 def centre_of(values: torch.Tensor, threshold: float) -> np.ndarray:
@@ -62,16 +74,16 @@ def centre_of(values: torch.Tensor, threshold: float) -> np.ndarray:
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR"])
 def test_a_point_is_where_it_was_and_the_table_is_gone(codes: str) -> None:
-    found = cube(make_subject(to_sitk(*patient(codes)), "patient", 5.0), 64)
+    found = cube(make_patient(to_sitk(*scan(codes)), "patient", 5.0), 64)
     np.testing.assert_allclose(centre_of(found, 600.0), SPOT, atol=2.0)
     assert float(found[:, :8].max()) < -900  # behind the patient, where the table was
     assert float(found[32, 32, 32]) < -700  # the inside is kept
-    assert float(cube(make_subject(to_sitk(*patient(codes)), "patient", 5.0), 64, (30.0, -20.0, 45.0))[32, 32, 32]) > 0
+    assert float(cube(make_patient(to_sitk(*scan(codes)), "patient", 5.0), 64, (30.0, -20.0, 45.0))[32, 32, 32]) > 0
 
 
-def test_the_x_rays_show_the_point_where_the_cameras_see_it(subject: Subject) -> None:
+def test_the_x_rays_show_the_point_where_the_cameras_see_it(patient: PatientCT) -> None:
     geometry = BiplanarGeometry(rows=64, columns=64, pixel_mm=6.4)
-    hu = cube(subject, 64)
+    hu = cube(patient, 64)
     spot = render_pair(hu, 5.0, geometry) - render_pair(hu.clamp(max=40.0), 5.0, geometry)
     point = torch.tensor([*SPOT, 1.0])
     for image, matrix in zip(spot, geometry.projections(), strict=True):
@@ -90,20 +102,20 @@ def test_scaled_x_rays_do_not_depend_on_exposure() -> None:
 
 
 def test_ct_without_a_patient_or_too_small_is_refused() -> None:
-    array, affine = patient()
+    array, affine = scan()
     with pytest.raises(CaseError, match="no body"):
-        make_subject(to_sitk(np.full_like(array, -1000.0), affine), "empty", 5.0)
+        make_patient(to_sitk(np.full_like(array, -1000.0), affine), "empty", 5.0)
     with pytest.raises(CaseError, match="along each axis"):
-        make_subject(to_sitk(array[:, :, :6], affine), "slab", 5.0)
+        make_patient(to_sitk(array[:, :, :6], affine), "slab", 5.0)
 
 
-def test_deformation_of_strength_0_changes_nothing_and_otherwise_follows_the_seed(subject: Subject) -> None:
+def test_deformation_of_strength_0_changes_nothing_and_otherwise_follows_the_seed(patient: PatientCT) -> None:
     def one(seed: int, strength: float) -> torch.Tensor:
-        return warped(subject, random_deformation(subject, 64, strength, torch.Generator().manual_seed(seed)))
+        return warped(patient, random_deformation(patient, 64, strength, torch.Generator().manual_seed(seed)))
 
     still = one(0, 0.0)
     low, high = 10, 54  # beyond the scan it goes on, where `cube` has air
-    assert torch.allclose(still[..., low:high], cube(subject, 64)[..., low:high], atol=1.0)
+    assert torch.allclose(still[..., low:high], cube(patient, 64)[..., low:high], atol=1.0)
     assert torch.equal(one(1, 1.0), one(1, 1.0))
     moved = [float((one(seed, 1.0) - still).abs().mean()) for seed in (1, 2)]
     assert min(moved) > 20 and moved[0] != moved[1]
@@ -126,10 +138,10 @@ def test_other_distances_keep_the_field_at_the_isocentre() -> None:
     assert torch.allclose(varied_look(image, 0.0, torch.Generator()), image, atol=1e-6)
 
 
-def test_pairs_follow_seed_epoch_and_index(subject: Subject, tmp_path: Path) -> None:
+def test_pairs_follow_seed_epoch_and_index(patient: PatientCT, tmp_path: Path) -> None:
     def pairs(**options: int) -> RandomPairs:
         folder = tmp_path if options.get("variants") else None
-        return RandomPairs([subject], 3, (16, 16, 16), 20.0, GEOMETRY, cache_dir=folder, **options)
+        return RandomPairs([patient], 3, (16, 16, 16), 20.0, GEOMETRY, cache_dir=folder, **options)
 
     items = [pairs()[(1, 0)], pairs()[(1, 0)], pairs()[(1, 1)], pairs()[(2, 0)], pairs(seed=1)[(1, 0)]]
     assert torch.equal(items[0]["image"], items[1]["image"]) and torch.equal(items[0]["label"], items[1]["label"])
@@ -143,36 +155,89 @@ def test_pairs_follow_seed_epoch_and_index(subject: Subject, tmp_path: Path) -> 
     assert first["label"].shape == (1, 16, 16, 16) and first["image"].shape == (2, 32, 32)
 
 
-def test_plain_pairs_are_the_subject_as_it_is(subject: Subject) -> None:
-    item = PlainPairs([subject], (16, 16, 16), 20.0, GEOMETRY)[0]
-    assert torch.allclose(item["label"][0], hu_to_intensity(pooled(cube(subject, 64), 4)))
+def test_plain_pairs_are_the_patient_as_it_is(patient: PatientCT) -> None:
+    item = PlainPairs([patient], (16, 16, 16), 20.0, GEOMETRY)[0]
+    assert torch.allclose(item["label"][0], hu_to_intensity(pooled(cube(patient, 64), 4)))
     assert torch.allclose(item["projections"], GEOMETRY.projections())
 
 
 def test_a_bad_ct_is_left_out_and_real_patients_keep_their_share(tmp_path: Path, caplog) -> None:
-    array, affine = patient()
+    array, affine = scan()
     nib.save(nib.Nifti1Image(array, affine), tmp_path / "good.nii.gz")
     (tmp_path / "bad.nii.gz").write_bytes(b"no image")
-    subjects = load_subjects(tmp_path, 10.0, phantoms=2, cache_dir=tmp_path / "cache")
-    assert [s.case for s in subjects] == ["good", "phantom_00000", "phantom_00001"]
+    patients = load_patients(tmp_path, 10.0, phantoms=2, cache_dir=tmp_path / "cache")
+    assert [s.case for s in patients] == ["good", "phantom_00000", "phantom_00001"]
     assert "bad is left out" in caplog.text
-    again = load_subjects(tmp_path, 10.0, phantoms=2, cache_dir=tmp_path / "cache")
-    assert all(torch.equal(a.hu, b.hu) and a.middle == b.middle for a, b in zip(subjects, again, strict=True))
-    np.testing.assert_allclose(subject_weights(subjects, 0.6), [0.6, 0.2, 0.2])
+    again = load_patients(tmp_path, 10.0, phantoms=2, cache_dir=tmp_path / "cache")
+    assert all(torch.equal(a.hu, b.hu) and a.middle == b.middle for a, b in zip(patients, again, strict=True))
+    np.testing.assert_allclose(patient_weights(patients, 0.6), [0.6, 0.2, 0.2])
     with pytest.raises(CaseError, match="no case nobody"):
-        load_subjects(tmp_path, 10.0, kept_out=["nobody"])
+        load_patients(tmp_path, 10.0, kept_out=["nobody"])
     with pytest.raises(CaseError, match="no CT"):
-        load_subjects(None, 10.0)
-    with pytest.raises(ValueError, match="a multiple"):
-        fine_size((16, 16, 16), 5.0, 2.0)
+        load_patients(None, 10.0)
+    for size, fine_mm in (((16, 16, 16), 2.0), ((16, 16, 16), 10.0), ((16, 16, 12), 2.5)):
+        with pytest.raises(CaseError, match="a multiple"):
+            fine_size(size, 5.0, fine_mm)
 
 
-def test_tissues_of_a_patient(subject: Subject) -> None:
-    intensity = hu_to_intensity(cube(subject, 64))
+def test_tissues_of_a_patient(patient: PatientCT) -> None:
+    intensity = hu_to_intensity(cube(patient, 64))
     tissues, body = tissue_map(intensity), body_of(intensity)
     assert body[32, 32, 32] and not body[2, 2, 32]
     assert int(tissues[32, 32, 30]) == TISSUES["lung"]
     assert int(tissues[16, 32, 30]) == TISSUES["soft"]
     assert int(tissues[38, 28, 41]) == TISSUES["bone"]
     assert int(tissues[2, 2, 32]) == TISSUES["air"]
-    assert float((inside(intensity) == body).float().mean()) > 0.97
+    assert float((between_dense_voxels(intensity) == body).float().mean()) > 0.97
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> PatientCT:
+    """The scan, its dense spot labelled 7 in a label map on another grid."""
+    folder = tmp_path_factory.mktemp("labelled")
+    array, affine = scan("LPS")
+    nib.save(nib.Nifti1Image(array, affine), folder / "ct.nii.gz")
+    array, affine = scan()
+    spot = np.where(array > 1000, 7, 0).astype(np.uint8)[10:, 5:]
+    shifted = affine.copy()
+    shifted[:3, 3] += affine[:3, :3] @ [10, 5, 0]
+    nib.save(nib.Nifti1Image(spot, shifted), folder / "labels.nii.gz")
+    return read_patient(folder / "ct.nii.gz", "ct", 5.0, folder / "labels.nii.gz")
+
+
+def test_labels_of_another_grid_lie_on_their_structure(labelled: PatientCT) -> None:
+    hu, labels = cube(labelled, 64), cube_labels(labelled, 64)
+    assert set(labels.unique().tolist()) == {0, 7}
+    np.testing.assert_allclose(centre_of(labels, 6), centre_of(hu, 1000), atol=2.0)
+    assert float((hu > 900)[labels == 7].float().mean()) > 0.9
+
+
+def test_labels_are_deformed_with_the_patient(labelled: PatientCT) -> None:
+    for seed in range(3):
+        deformation = random_deformation(labelled, 64, 1.0, torch.Generator().manual_seed(seed))
+        hu, labels = warped(labelled, deformation), warped_labels(labelled, deformation)
+        np.testing.assert_allclose(centre_of(labels, 6), centre_of(hu, 1000), atol=2.5)
+
+
+def test_pairs_bring_regions_also_from_the_cache(labelled: PatientCT, patient: PatientCT, tmp_path: Path) -> None:
+    pairs = RandomPairs([labelled], 2, (32,) * 3, 10.0, GEOMETRY, variants=2, cache_dir=tmp_path)
+    first, again = pairs[0, 0], pairs[0, 0]
+    assert first["regions"].shape == (32, 32, 32) and 7 in first["regions"]
+    assert torch.equal(first["regions"], again["regions"]) and again["regions"].dtype == torch.uint8
+    plain = PlainPairs([patient, labelled], (32,) * 3, 10.0, GEOMETRY)
+    assert not plain[0]["regions"].any() and plain[1]["regions"].any()
+
+
+def test_label_maps_are_found_by_name_and_kept(tmp_path: Path) -> None:
+    array, affine = scan()
+    for folder, values in (("cts", array), ("labels", (array > 1000).astype(np.uint8))):
+        (tmp_path / folder).mkdir()
+        nib.save(nib.Nifti1Image(values, affine), tmp_path / folder / "a.nii.gz")
+    options = dict(dataset_dir=tmp_path / "cts", fine_mm=5.0, cache_dir=tmp_path / "cache")
+    (plain,) = load_patients(**options)
+    for _ in range(2):  # the second time from the cache
+        (found,) = load_patients(**options, labels_dir=tmp_path / "labels")
+        assert plain.labels is None and found.labels is not None and int(found.labels.sum()) > 50
+    nib.save(nib.Nifti1Image(array, affine), tmp_path / "labels" / "a.nii.gz")
+    with pytest.raises(CaseError, match="no label map"):
+        read_patient(tmp_path / "cts" / "a.nii.gz", "a", 5.0, tmp_path / "labels" / "a.nii.gz")

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bundles.xray_to_ct_clustering.scripts.data_drr import scale_xrays
+from bundles.xray_to_ct_clustering.scripts.data.rendering import scale_xrays
 from bundles.xray_to_ct_clustering.scripts.intake import Options, Picture, read_view, usual_position
-from bundles.xray_to_ct_clustering.scripts.make_pairs import write_dicom
+from bundles.xray_to_ct_clustering.scripts.render_pairs import write_dicom
 from bundles.xray_to_ct_clustering.scripts.standard_view import (
     collimated,
     field,

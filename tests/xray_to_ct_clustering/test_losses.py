@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bundles.xray_to_ct_clustering.scripts.cluster_terms import (
+from bundles.xray_to_ct_clustering.scripts.clusters.losses import (
     assignment_entropy,
     cluster_consistency,
     diversity_loss,

@@ -10,21 +10,22 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from bundles.xray_to_ct_clustering.scripts.cluster_pictures import ClusterPicturesd, outside_air
-from bundles.xray_to_ct_clustering.scripts.preview import plane_of
-from bundles.xray_to_ct_clustering.scripts.tracking_pictures import TrackingPicturesd, read_truth, track, truth_path
+from bundles.xray_to_ct_clustering.scripts.clusters.pictures import ClusterPicturesd, outside_air
+from bundles.xray_to_ct_clustering.scripts.error_pictures import TrackingPicturesd, track
+from bundles.xray_to_ct_clustering.scripts.pictures import plane_of
+from bundles.xray_to_ct_clustering.scripts.truth import read_truth, truth_path
 from shared.io.errors import CaseError
 
 SIZE, VOXEL_MM = 16, 20.0
 
 
 def phantom() -> torch.Tensor:
-    """(4, 16, 16, 16): air 1, a body 2 of 0 HU with two lungs 3 of -800 HU."""
+    """(6, 16, 16, 16): air 1, a body 2 of 0 HU with two lungs 3 of -800 HU."""
     hu = torch.full((SIZE,) * 3, -1000.0)
     hu[3:13, 4:12] = 0.0
     hu[4:7, 6:10, 6:] = hu[9:12, 6:10, 6:] = -800.0
     labels = torch.where(hu == 0, 2.0, torch.where(hu == -800, 3.0, 1.0))
-    return torch.stack([hu, torch.full_like(hu, 30.0), labels, torch.ones_like(hu)])
+    return torch.stack([hu, torch.full_like(hu, 30.0), labels, torch.ones_like(hu), *torch.zeros(2, SIZE, SIZE, SIZE)])
 
 
 def test_planes_are_seen_as_radiologists_see_them():
@@ -43,7 +44,7 @@ def test_air_around_the_body_is_not_that_of_the_lungs():
 
 def test_a_perfect_prediction_has_no_error():
     volume = phantom()
-    maps, figures, rows = track(volume, volume[0], 4)
+    maps, figures, rows = track(volume, volume[0])
     assert figures["mae_hu"] == 0 and figures["contrast_error_hu"] == 0
     assert figures["position_accuracy"] == pytest.approx(1) and figures["cluster_separation"] == pytest.approx(1)
     assert [row["label"] for row in rows] == [1, 2, 3], "an empty cluster has no row"
@@ -56,9 +57,9 @@ def test_an_error_is_found_in_its_cluster_and_counts_by_its_position():
     truth = volume[0].clone()
     volume[0, 8, 8, 8] += 500.0
     far[0, 3, 4, 15] += 500.0
-    maps, figures, rows = track(volume, truth, 3)
+    maps, figures, rows = track(volume, truth)
     assert float(maps["intensity_error"][8, 8, 8]) == pytest.approx(500, abs=0.1)
-    assert figures["position_accuracy"] < track(far, truth, 3)[1]["position_accuracy"] < 1
+    assert figures["position_accuracy"] < track(far, truth)[1]["position_accuracy"] < 1
     wrong = {row["label"]: row["mae_hu"] for row in rows}
     assert wrong[2] > 0 and wrong[1] == wrong[3] == 0
 
@@ -68,7 +69,7 @@ def test_voxels_without_truth_do_not_count():
     truth = volume[0].clone()
     truth[:, :, :4] = torch.nan
     volume[0, :, :, :4] += 900.0
-    _, figures, rows = track(volume, truth, 3)
+    _, figures, rows = track(volume, truth)
     assert figures["mae_hu"] == 0 and figures["voxels_known"] == SIZE * SIZE * 12
     assert sum(row["voxels"] for row in rows) == figures["voxels_known"]
 
@@ -94,8 +95,6 @@ def test_a_case_without_truth_is_said(tmp_path):
     nib.save(nib.Nifti1Image(np.random.default_rng(0).normal(size=(9, 9, 9)), np.eye(4)), tmp_path / "b_ct.nii.gz")
     with pytest.raises(CaseError, match="holds no CT of a"):
         truth_path(tmp_path, "a")
-    with pytest.raises(CaseError, match="--truth_dir"):
-        TrackingPicturesd("pred", None, VOXEL_MM, tmp_path, 3)
 
 
 def test_pictures_are_written(tmp_path, monkeypatch):
@@ -107,7 +106,7 @@ def test_pictures_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (figures.append(self), open(path, "wb").close()))
     data = {"case": "a", "pred": volume}
     ClusterPicturesd("pred", VOXEL_MM, tmp_path)(data)
-    TrackingPicturesd("pred", tmp_path, VOXEL_MM, tmp_path, 3)(data)
+    TrackingPicturesd("pred", tmp_path, VOXEL_MM, tmp_path)(data)
     names = {p.name for p in tmp_path.iterdir()} - {"a_ct.nii.gz"}
     assert names == {
         *(f"a_clusters{end}" for end in ("_3d.png", "_histograms.png", "_space.png", ".json")),

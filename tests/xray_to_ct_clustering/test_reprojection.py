@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bundles.xray_to_ct_clustering.scripts.reprojection import ReprojectionLoss, hu_to_intensity, intensity_to_hu
+from bundles.xray_to_ct_clustering.scripts.hounsfield import hu_to_intensity, intensity_to_hu
+from bundles.xray_to_ct_clustering.scripts.reprojection import ReprojectionLoss
 from shared.networks.clustering import BiplanarGeometry
 
 GEOMETRY = BiplanarGeometry(rows=24, columns=20, pixel_mm=12.0)

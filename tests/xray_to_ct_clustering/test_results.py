@@ -12,18 +12,18 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from bundles.xray_to_ct_clustering.scripts.data_drr import scale_xrays
-from bundles.xray_to_ct_clustering.scripts.data_protocol import cube
+from bundles.xray_to_ct_clustering.scripts.data.patient_ct import cube
+from bundles.xray_to_ct_clustering.scripts.data.rendering import scale_xrays
+from bundles.xray_to_ct_clustering.scripts.hounsfield import HU_RANGE, tissue_name
 from bundles.xray_to_ct_clustering.scripts.inferer import BiplanarInferer
-from bundles.xray_to_ct_clustering.scripts.reprojection import HU_RANGE
-from bundles.xray_to_ct_clustering.scripts.results import VolumeResultd, cluster_table, rendered_views, tissue_name
+from bundles.xray_to_ct_clustering.scripts.results import VolumeResultd, cluster_table, rendered_views
 from shared.drr.geometry import project_points
 from shared.io.errors import CaseError
 from shared.networks.clustering import (
     BiplanarCTNetwork,
     SpatialClusteringCTGenerator,
 )
-from tests.xray_to_ct_clustering.xrays import FINE_MM, GEOMETRY, SIZE, pair, subject
+from tests.xray_to_ct_clustering.xrays import FINE_MM, GEOMETRY, SIZE, pair, patient
 
 FIELDS = dataclasses.asdict(GEOMETRY)
 EVIDENCE = {
@@ -36,7 +36,7 @@ EVIDENCE = {
 
 
 def case(volume: torch.Tensor) -> dict:
-    """Data after inference, as if a network had predicted the volume (4, X, Y, Z)."""
+    """Data after inference, as if a network had predicted the volume (6, X, Y, Z)."""
     intake = {
         "case": "a",
         "views": {"frontal": {}, "lateral": {}},
@@ -50,14 +50,17 @@ def case(volume: torch.Tensor) -> dict:
 
 def truth() -> torch.Tensor:
     """The CT of the X-rays as the inferer would give it, in two clusters: up to and above -500 HU."""
-    hu = cube(subject(9000), SIZE).clamp(*HU_RANGE)
-    return torch.stack([hu, torch.full_like(hu, 40.0), 1.0 + (hu > -500), torch.ones_like(hu)])
+    hu = cube(patient(9000), SIZE).clamp(*HU_RANGE)
+    return torch.stack(
+        [hu, torch.full_like(hu, 40.0), 1.0 + (hu > -500), torch.ones_like(hu), *torch.zeros(2, SIZE, SIZE, SIZE)]
+    )
 
 
 def test_a_right_volume_is_accepted_and_everything_is_written(tmp_path):
     output = VolumeResultd("pred", FINE_MM, tmp_path)(case(truth()))
     assert {p.name for p in tmp_path.iterdir()} == {
-        f"a_{name}" for name in ("clusters.nii.gz", "uncertainty.nii.gz", "volume.json", "preview.png")
+        f"a_{name}"
+        for name in ("clusters.nii.gz", "confidence.nii.gz", "uncertainty.nii.gz", "volume.json", "preview.png")
     }
     document = json.loads((tmp_path / "a_volume.json").read_text())
     assert document["accepted"] and document["warnings"] == ["frontal: something was assumed"]
@@ -92,10 +95,47 @@ def test_a_server_of_labels_gets_the_volume_and_no_files(tmp_path):
     assert output["pred"].shape == (1, SIZE, SIZE, SIZE) and list(tmp_path.iterdir()) == []
 
 
+def test_a_network_without_clusters_has_neither_their_table_nor_an_error(tmp_path):
+    volume = truth()
+    volume[[1, 3, 4]] = torch.nan
+    volume[2] = 0
+    VolumeResultd("pred", FINE_MM, tmp_path)(case(volume))
+    document = json.loads((tmp_path / "a_volume.json").read_text(), parse_constant=pytest.fail)
+    assert document["clusters"] == [] and document["mean_uncertainty_hu"] is None
+
+
+def test_two_levels_of_clusters_give_a_coarse_map_and_table(tmp_path):
+    torch.manual_seed(0)
+    generator = SpatialClusteringCTGenerator(
+        (SIZE,) * 3, 8, 16, 1, 2, coarse_clusters=2, image_channels=(8, 8, 8), spacing_mm=FINE_MM, geometry=GEOMETRY
+    )
+    with torch.no_grad():
+        volume = BiplanarInferer()(scale_xrays(pair())[None], BiplanarCTNetwork(generator).eval())[0]
+    volume[2] = torch.randint(1, 9, volume[2].shape).float()
+    volume[5] = torch.where(volume[2] > 4, 2.0, 1.0)
+    VolumeResultd("pred", FINE_MM, tmp_path, refuse=False)(case(volume))
+    document = json.loads((tmp_path / "a_volume.json").read_text())
+    coarse, fine = document["coarse_clusters"], document["clusters"]
+    assert [row["label"] for row in coarse] == [1, 2]
+    assert coarse[0]["voxels"] == sum(row["voxels"] for row in fine[:4])
+    assert set(np.unique(nib.load(tmp_path / "a_coarse_clusters.nii.gz").dataobj)) == {1, 2}
+
+
+def test_the_inferer_tells_the_family_of_a_cluster():
+    torch.manual_seed(0)
+    generator = SpatialClusteringCTGenerator(
+        (16, 16, 16), 8, 16, 1, 2, coarse_clusters=2, image_channels=(8, 8, 8), spacing_mm=20.0, geometry=GEOMETRY
+    )
+    torch.nn.init.normal_(generator.head.weight)
+    with torch.no_grad():
+        volume = BiplanarInferer()(scale_xrays(pair())[None], BiplanarCTNetwork(generator).eval())[0]
+    assert torch.equal(volume[5], torch.where(volume[2] > 4, 2.0, 1.0))
+
+
 def test_a_dense_ball_is_found_where_the_x_rays_see_it():
     hu = torch.full((32, 32, 32), -1000.0)
     hu[25:28, 10:13, 18:21] = 1000.0
-    volume = torch.stack([hu, torch.ones_like(hu), 1.0 + (hu > 0), torch.ones_like(hu)])
+    volume = torch.stack([hu, torch.ones_like(hu), 1.0 + (hu > 0), *torch.ones(2, 32, 32, 32), 0 * hu])
     (row,) = [row for row in cluster_table(volume, 10.0) if row["label"] == 2]
     place = torch.tensor([[row["center_mm"][axis] for axis in "xyz"]], dtype=torch.float64)
     torch.testing.assert_close(place, torch.tensor([[105.0, -45.0, 35.0]], dtype=torch.float64))
@@ -111,7 +151,7 @@ def test_a_dense_ball_is_found_where_the_x_rays_see_it():
 def test_the_inferer_gives_all_channels_and_uses_the_projections_of_the_case():
     torch.manual_seed(0)
     generator = SpatialClusteringCTGenerator(
-        (16, 16, 16), 8, 16, 1, 2, token_size=4, image_channels=(8, 8, 8), voxel_mm=20.0, geometry=GEOMETRY
+        (16, 16, 16), 8, 16, 1, 2, token_size=4, image_channels=(8, 8, 8), spacing_mm=20.0, geometry=GEOMETRY
     )
     torch.nn.init.normal_(generator.head.weight)
     network = BiplanarCTNetwork(generator).eval()
@@ -122,11 +162,13 @@ def test_the_inferer_gives_all_channels_and_uses_the_projections_of_the_case():
         same = BiplanarInferer()(own, network)
         moved = BiplanarInferer()(MetaTensor(own.as_tensor()[0], meta={"projections": other.projections()}), network)
         volume = network(own.as_tensor())
-    assert plain.shape == (1, 4, 16, 16, 16)
+    assert plain.shape == (1, 6, 16, 16, 16)
     torch.testing.assert_close(plain, same)
     assert not torch.allclose(plain[:, 0], moved[:, 0], atol=1.0)
     torch.testing.assert_close(plain[:, :1], HU_RANGE[0] + volume * (HU_RANGE[1] - HU_RANGE[0]))
     assert (plain[:, 1] > 0).all() and plain[:, 2].min() >= 1 and plain[:, 2].max() <= 8
+    assert not plain[:, 5].any()
+    assert (plain[:, 4] >= 0).all() and plain[:, 4].max() <= 1 + 1e-6
     assert plain[:, 3].max() <= 1 and plain[:, 3].min() >= 1 / 8 - 1e-6
 
 

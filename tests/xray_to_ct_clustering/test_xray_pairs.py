@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bundles.xray_to_ct_clustering.scripts.make_pairs import write_dicom
+from bundles.xray_to_ct_clustering.scripts.render_pairs import write_dicom
 from bundles.xray_to_ct_clustering.scripts.xray_pairs import find_pairs, view_of
 from shared.io.errors import CaseError
 from tests.xray_to_ct_clustering.xrays import GEOMETRY, pair

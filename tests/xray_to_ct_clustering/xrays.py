@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from bundles.xray_to_ct_clustering.scripts.appearance import VIEWS, Appearance
-from bundles.xray_to_ct_clustering.scripts.augment import random_deformation, warped
-from bundles.xray_to_ct_clustering.scripts.data_drr import render_pair, scale_xrays
-from bundles.xray_to_ct_clustering.scripts.data_protocol import cube
-from bundles.xray_to_ct_clustering.scripts.data_subjects import phantom_subject
+from bundles.xray_to_ct_clustering.scripts.data.augmentation import random_deformation, warped
+from bundles.xray_to_ct_clustering.scripts.data.patient_ct import cube
+from bundles.xray_to_ct_clustering.scripts.data.patients import phantom_patient
+from bundles.xray_to_ct_clustering.scripts.data.rendering import render_pair, scale_xrays
 from shared.networks.clustering.biplanar import BiplanarGeometry
 
 GEOMETRY = BiplanarGeometry(rows=64, columns=64, pixel_mm=6.4)
@@ -22,15 +22,15 @@ SIZE = 32
 
 
 @functools.cache
-def subject(seed: int):
+def patient(seed: int):
     """A phantom of 10 mm."""
-    return phantom_subject(seed, FINE_MM)
+    return phantom_patient(seed, FINE_MM)
 
 
 @functools.cache
 def pair(seed: int = 9000) -> torch.Tensor:
     """Attenuation integrals (2, 64, 64) of a phantom, frontal and lateral."""
-    return render_pair(cube(subject(seed), SIZE), FINE_MM, GEOMETRY)
+    return render_pair(cube(patient(seed), SIZE), FINE_MM, GEOMETRY)
 
 
 @functools.cache
@@ -39,7 +39,7 @@ def appearance() -> Appearance:
     images = []
     for number in range(24):
         generator = torch.Generator().manual_seed(number)
-        one = subject(number % 3)
+        one = patient(number % 3)
         images.append(render_pair(warped(one, random_deformation(one, SIZE, 1.0, generator)), FINE_MM, GEOMETRY))
     return Appearance.fit(scale_xrays(torch.stack(images)), (0.4, 0.4))
 

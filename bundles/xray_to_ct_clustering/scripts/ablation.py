@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from monai.utils import path_to_sqlite_uri
 
+from .render_pairs import render_pairs
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.json_files import write_json
@@ -38,7 +39,7 @@ STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     "baselines": {
         "generator": {},
         "plain encoder-decoder": {
-            GENERATOR: {"_target_": "scripts.baselines.PlainGenerator", "volume_size": [64, 64, 64]},
+            GENERATOR: {"_target_": "scripts.baselines.PlainGenerator", "volume_size": "@volume_size"},
             "lambda_uncertainty": 0.0,
             "evolution": False,
             **WITHOUT_CLUSTERS,
@@ -48,7 +49,7 @@ STUDIES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 COLUMNS = ("psnr", "psnr_x2ct", "ssim_3d", "ssim_slices", "mae_hu", "assignment_entropy", "cluster_separation")
-OF_NETWORK = "network_def"  # options that evaluation needs as well
+OF_NETWORK = ("network_def", "volume_size", "spacing_mm", "geometry")  # options that evaluation needs as well
 
 
 def chosen_runs(studies: Sequence[str], only: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
@@ -117,6 +118,7 @@ def run_ablation(
     output_dir: str | os.PathLike,
     studies: Sequence[str],
     train: Mapping[str, Any],
+    test: Mapping[str, Any],
     evaluate: Mapping[str, Any],
     only: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
@@ -126,6 +128,7 @@ def run_ablation(
         output_dir: a folder for each run, the MLflow store ``mlruns.db``, ``ablation.csv`` and ``ablation.json``.
         studies: names of `STUDIES`.
         train: options of train.json that all runs share.
+        test: arguments of `render_pairs`, which renders the X-rays of the evaluation.
         evaluate: options of evaluate.json that all runs share.
         only: names of the runs to take; all where None.
 
@@ -141,6 +144,8 @@ def run_ablation(
     uri, experiment = path_to_sqlite_uri(str(folder / "mlruns.db")), "xray_to_ct_ablation"
     folder.mkdir(parents=True, exist_ok=True)
     shared = {name: value for name, value in train.items() if value is not None}
+    if not (folder / "test" / "truth").is_dir():
+        render_pairs(str(folder / "test"), **test)
     rows = []
     for name, options in runs.items():
         place = folder / name.replace(": ", "_").replace(" ", "_")
@@ -153,9 +158,10 @@ def run_ablation(
                 command_line("configs/train.json", {**cache, **shared, **options, **own, **logging_options}), check=True
             )
             network = {key: value for key, value in {**shared, **options}.items() if key.startswith(OF_NETWORK)}
+            pairs = {"dataset_dir": str(folder / "test" / "xrays"), "truth_dir": str(folder / "test" / "truth")}
             weights = {"ckpt_path": str(place / "model.pt"), "output_dir": str(metrics.parent), "save_maps": False}
-            files = "['configs/train.json','configs/evaluate.json']"
-            subprocess.run(command_line(files, {**evaluate, **network, **weights}), check=True)
+            files = "['configs/inference.json','configs/evaluate.json']"
+            subprocess.run(command_line(files, {**pairs, **evaluate, **network, **weights}), check=True)
         rows.append(summary_row(name, json.loads(metrics.read_text(encoding="utf-8"))["summary"]))
         write_table(rows, folder)
     nest_runs(uri, experiment, list(runs))

@@ -12,9 +12,9 @@ import nibabel
 import numpy as np
 import torch
 
-from .make_pairs import make_pairs
+from .hounsfield import hu_to_intensity
 from .metrics import psnr
-from .reprojection import hu_to_intensity
+from .render_pairs import render_pairs
 
 PHANTOM = 9001  # no phantom of the training
 
@@ -29,7 +29,7 @@ def volume_psnr(result: Path, truth: Path) -> float:
 def demo(output_dir: Path) -> dict[str, str | float]:
     """Render two pairs and predict their volumes; the row of the table of demos."""
     data, results = output_dir / "input", output_dir / "results"
-    cases = make_pairs(str(data), phantoms=1, first_phantom=PHANTOM, example=True)
+    cases = render_pairs(str(data), phantoms=1, first_phantom=PHANTOM, example=True)
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
     start = time.perf_counter()
     subprocess.run([*command, "--dataset_dir", str(data / "xrays"), "--output_dir", str(results)], check=True)

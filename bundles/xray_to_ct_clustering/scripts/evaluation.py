@@ -1,66 +1,31 @@
-"""Predicted volumes against the CTs from which the X-rays were rendered: figures, maps and tables."""
+"""Predicted volumes against the true CTs: figures, maps and tables."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
-from monai.inferers import Inferer
 from torch import Tensor
 
-from .cluster_terms import assignment_entropy
-from .data_tissues import TISSUES, body_of, tissue_map
-from .evaluation_clusters import cluster_figures, cluster_rows, merged_rows
+from .clusters.metrics import cluster_figures, cluster_rows, merged_rows
+from .hounsfield import HU_RANGE, SPAN_HU, TISSUES, body_of, hu_to_intensity, tissue_map
+from .inferer import CHANNELS
 from .metrics import FIGURES, mae_hu, psnr
-from .reprojection import HU_RANGE, ReprojectionLoss, intensity_to_hu
+from .results import save_volume
+from .roi import roi_weight_map
 from .shared.engines.settings import flag
 from .shared.evaluation.reports import plain, write_metrics
 from .shared.io.atomic import atomic_path
-from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
+from .shared.networks.clustering.biplanar import volume_affine
 from .shared.networks.clustering.tracking import PositionIntensityTracker
-from .voxel_clusters import voxel_clusters
+from .truth import read_regions, read_truth
 
-SPAN_HU = HU_RANGE[1] - HU_RANGE[0]
-CHANNELS = ("intensity", "uncertainty", "cluster", "confidence", "entropy")
 KINDS = {"phantoms": True, "patients": False}  # whether the names of the cases begin with "phantom_"
-
-
-class EvaluationInferer(Inferer):
-    """The generator's volume and clusters as channels of one tensor.
-
-    Args:
-        amp: bfloat16 where the operations allow it.
-
-    Input (B, 2, rows, columns); output (B, 5, X, Y, Z) float32: predicted intensity, its expected error, cluster
-    (0 to K - 1), its probability, entropy of the assignment of the voxel's token over log K. Of a network without
-    clusters all but the first are NaN.
-    """
-
-    def __init__(self, amp: bool = False) -> None:
-        super().__init__()
-        self.amp = flag("amp", amp)
-
-    def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
-        generator, image = network.generator, inputs.as_subclass(Tensor)
-        with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=self.amp):
-            output = generator(image[:, :1], image[:, 1:])
-        volume = output["pred_volume"].float().clamp(0, 1)
-        if generator.clustering is None:
-            return torch.cat([volume, *[torch.full_like(volume, torch.nan)] * (len(CHANNELS) - 1)], dim=1)
-        similarity, grid = output["cluster_similarity"].float(), list(generator.grid)
-        label, confidence = voxel_clusters(generator.clustering, similarity, grid, volume)
-        if not getattr(generator, "use_clustering", True):
-            label, confidence = torch.full_like(volume, torch.nan), torch.full_like(volume, torch.nan)
-        entropy = assignment_entropy(output["cluster_assignments"].float()).unflatten(1, grid)[:, None]
-        entropy = torch.nn.functional.interpolate(entropy, size=volume.shape[2:], mode="nearest")
-        return torch.cat([volume, output["uncertainty"].float(), label.to(volume.dtype), confidence, entropy], dim=1)
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:
@@ -69,66 +34,76 @@ def rank_correlation(first: Tensor, second: Tensor) -> float:
     return float(torch.corrcoef(torch.stack(ranks))[0, 1])
 
 
-def save_map(values: Tensor, voxel_mm: float, path: Path) -> None:
-    """Write a map (X, Y, Z) as NIfTI on the grid of the volume."""
-    image = nibabel.Nifti1Image(values.cpu().numpy(), volume_affine(values.shape, voxel_mm).numpy())
-    image.header.set_xyzt_units("mm")
-    with atomic_path(path) as temporary:
-        nibabel.save(image, temporary)
-
-
 def measure_case(
     item: Mapping[str, Any],
-    geometry: BiplanarGeometry,
-    voxel_mm: float,
-    num_clusters: int,
+    spacing_mm: float,
     output_dir: str | os.PathLike,
     save_maps: bool = True,
+    position_width: float = 1.0,
+    labels_dir: str | os.PathLike | None = None,
+    region_weights: Mapping[int, float] | None = None,
 ) -> dict[str, Any]:
-    """Row of figures of one case; the maps and the table of its clusters are written.
+    """Row of figures of one case; the maps are written.
+
+    Voxels that the CT does not cover do not count; for SSIM they are air in both volumes.
 
     Args:
-        item: with "case", "image", "label", "distances" and "pred" (5, X, Y, Z).
-        geometry: of the views.
-        voxel_mm: edge of a voxel.
-        num_clusters: K.
-        output_dir: the maps go to ``maps/<case>_<map>.nii.gz``: error_hu (signed), position_accuracy, cluster,
-            uncertainty_hu.
+        item: of inference, with "case", "truth" (path of the CT), "channels" of the inferer and "result".
+        spacing_mm: edge of a voxel.
+        output_dir: ``maps/<case>_<map>.nii.gz`` go there: error_hu (signed), position_accuracy, contrast_error_hu.
         save_maps: whether to write them.
+        position_width: of the weight in the position accuracy, see `PositionIntensityTracker`.
+        labels_dir: folder of label maps ``<case>`` in the world of the volume; None: no regions.
+        region_weights: weight of these labels in the position accuracy; 1 for those not named.
     """
-    pred = dict(zip(CHANNELS, torch.as_tensor(item["pred"]).as_subclass(Tensor).cpu(), strict=True))
-    truth, volume = torch.as_tensor(item["label"]).as_subclass(Tensor).cpu()[0], pred["intensity"]
+    pred = dict(zip(CHANNELS, torch.as_tensor(item["channels"]).as_subclass(Tensor).cpu(), strict=True))
+    size, result = pred["hu"].shape, item["result"]
+    true_hu = read_truth(item["truth"], tuple(size), spacing_mm)
+    known = true_hu.isfinite()
+    volume, truth = (
+        hu_to_intensity(torch.where(known, hu, torch.full_like(hu, HU_RANGE[0]))) for hu in (pred["hu"], true_hu)
+    )
     body = body_of(truth)
-    tissues = tissue_map(truth, body)
-    lung = tissues == TISSUES["lung"]
-    row: dict[str, Any] = {"case": str(item["case"])}
-    row |= {name: figure(volume, truth) for name, figure in FIGURES.items()}
-    for name, where in (("body", body), ("lungs", lung)):
-        row |= {f"mae_hu_{name}": mae_hu(volume, truth, where), f"psnr_{name}": psnr(volume, truth, where)}
-    source, sdd, pixel = torch.as_tensor(item["distances"]).tolist()
-    seen = dataclasses.replace(geometry, source_to_isocenter_mm=source, sdd_mm=sdd, pixel_mm=pixel)
-    images = torch.as_tensor(item["image"]).as_subclass(Tensor).cpu()
-    similarity = ReprojectionLoss(seen, voxel_mm).similarity(volume[None, None], images[None])[0]
-    row |= {"consistency_frontal": float(similarity[0]), "consistency_lateral": float(similarity[1])}
-    maps = PositionIntensityTracker()(volume[None, None], truth[None, None])
-    row["position_accuracy"] = float(maps["position_accuracy"].sum() / maps["position_weight"].sum())
-    written = {
-        "error_hu": ((volume - truth) * SPAN_HU).round().to(torch.int16),
-        "position_accuracy": maps["position_accuracy"][0].float(),
+    tissues = {"true": tissue_map(truth, body), "predicted": tissue_map(volume)}
+    row: dict[str, Any] = {
+        "case": str(item["case"]),
+        "accepted": result["accepted"],
+        "known": float(known.float().mean()),
     }
-    if bool(pred["uncertainty"].isfinite().all()):
-        row["uncertainty_rank_correlation"] = rank_correlation(pred["uncertainty"][body], (volume - truth).abs()[body])
-        written["uncertainty_hu"] = (pred["uncertainty"] * SPAN_HU).float()
-    if bool(pred["cluster"].isfinite().all()):
-        labels = pred["cluster"].round().long()
-        found = tissue_map(volume)
-        row |= cluster_figures(labels, pred["confidence"], pred["entropy"], volume, tissues, found, num_clusters)
-        row["clusters"] = cluster_rows(labels, volume, truth, tissues, num_clusters)
-        written["cluster"] = (labels + 1).to(torch.int16)
+    row |= {name: figure(volume, truth, known) for name, figure in FIGURES.items()}
+    for name, where in (("body", body), ("lungs", tissues["true"] == TISSUES["lung"])):
+        row |= {f"mae_hu_{name}": mae_hu(volume, truth, where), f"psnr_{name}": psnr(volume, truth, where)}
+    row |= {f"consistency_{view}": value for view, value in result["similarity"].items()}
+    weight = None
+    if labels_dir is not None:
+        regions = read_regions(labels_dir, str(item["case"]), size, spacing_mm)
+        weight = roi_weight_map(regions, {int(label): one for label, one in (region_weights or {}).items()})[None, None]
+    covered = torch.where(known, truth, torch.nan)[None, None]
+    maps = PositionIntensityTracker(position_width)(volume[None, None], covered, weight)
+    maps = {name: value[0] for name, value in maps.items()}
+    row["position_accuracy"] = float(maps["position_accuracy"].sum() / maps["position_weight"].sum())
+    row["contrast_error_hu"] = float(maps["contrast_error"][known].mean()) * SPAN_HU
+    if bool(pred["uncertainty_hu"].isfinite().all()):
+        error = (volume - truth).abs()[body]
+        row["uncertainty_rank_correlation"] = rank_correlation(pred["uncertainty_hu"][body], error)
+    labels = pred["cluster"].long()
+    if int(labels.max()):
+        places = torch.stack(torch.meshgrid(*[torch.arange(length) for length in size], indexing="ij"), dim=-1)
+        inside = {name: values[known] for name, values in tissues.items()}
+        row |= cluster_figures(
+            labels[known], pred["confidence"][known], pred["entropy"][known], pred["hu"][known],
+            places[known] * spacing_mm, inside,
+        )  # fmt: skip
+        row["clusters"] = cluster_rows(labels[known], pred["hu"][known], true_hu[known], inside["true"])
     if flag("save_maps", save_maps):
-        written["pred_hu"] = intensity_to_hu(volume).round().to(torch.int16)
+        written = {
+            "error_hu": ((volume - truth) * SPAN_HU).round().to(torch.int16),
+            "position_accuracy": maps["position_accuracy"],
+            "contrast_error_hu": maps["contrast_error"] * SPAN_HU,
+        }
         for name, values in written.items():
-            save_map(values, voxel_mm, Path(output_dir) / "maps" / f"{item['case']}_{name}.nii.gz")
+            path = Path(output_dir) / "maps" / f"{item['case']}_{name}.nii.gz"
+            save_volume(values, volume_affine(size, spacing_mm), path)
     return row
 
 
@@ -160,6 +135,7 @@ def write_report(rows: list[Mapping[str, Any]], output_dir: str | os.PathLike) -
             writer.writerows(plain(clusters))
     for name, figures in {"all": summary, **{k: summary[k] for k in KINDS if k in summary}}.items():
         print(
-            f"{name} ({figures['cases']}): PSNR {figures['psnr']:.2f} dB (peak 4095: {figures['psnr_x2ct']:.2f}), "
+            f"{name} ({figures['cases']}, {figures['accepted']:.0%} accepted): "
+            f"PSNR {figures['psnr']:.2f} dB (peak 4095: {figures['psnr_x2ct']:.2f}), "
             f"SSIM 3-D {figures['ssim_3d']:.3f}, slices {figures['ssim_slices']:.3f}, MAE {figures['mae_hu']:.1f} HU"
         )

@@ -71,7 +71,7 @@ def compare_views(views: Sequence[View], model: Appearance) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Limits:
+class AcceptanceLimits:
     """Beyond which a result is not to be trusted.
 
     Attributes:

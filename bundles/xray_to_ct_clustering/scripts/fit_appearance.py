@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from .appearance import Appearance
-from .data_subjects import load_subjects
-from .dataset_pairs import RandomPairs
-from .make_pairs import read_setup
+from .data.pairs import RandomPairs
+from .data.patients import load_patients
+from .render_pairs import read_setup
 from .shared.engines.terminal import run_command
 from .shared.io.atomic import atomic_path
 
@@ -34,10 +34,10 @@ def training_pairs(
     fine_mm: float = 2.5,
 ) -> Tensor:
     """Pairs (count, 2, rows, columns) rendered as `train.json` has them; those that a training has cached are taken."""
-    geometry, voxel_mm, size = read_setup(config_file)
-    subjects = load_subjects(dataset_dir, fine_mm, None, kept_out, phantoms, 0, True, cache_dir)
+    geometry, spacing_mm, size = read_setup(config_file)
+    patients = load_patients(dataset_dir, fine_mm, None, kept_out, phantoms, 0, True, cache_dir)
     variants = 0 if cache_dir is None else count
-    pairs = RandomPairs(subjects, count, size, voxel_mm, geometry, seed, variants, cache_dir)
+    pairs = RandomPairs(patients, count, size, spacing_mm, geometry, seed, variants, cache_dir)
     return torch.stack([pairs[0, index]["image"] for index in range(count)])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from .cluster_terms import assignment_entropy, cluster_consistency, diversity_loss, rounded_square, token_means
+from .clusters.losses import assignment_entropy, cluster_consistency, diversity_loss, rounded_square, token_means
 from .shared.networks.clustering.tracking import PositionIntensityTracker
 
 
@@ -50,6 +50,7 @@ class ClusterTrackingLoss(nn.Module):
         lambda_diversity: weight of the diversity term.
         lambda_entropy: weight of the entropy term.
         lambda_uncertainty: weight of the uncertainty term.
+        position_width: of the weight in the position term, see `PositionIntensityTracker`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class ClusterTrackingLoss(nn.Module):
         lambda_entropy: float = 0.0,
         lambda_uncertainty: float = 0.0,
         lambda_square: float = 0.0,
+        position_width: float = 1.0,
     ) -> None:
         super().__init__()
         self.weights = {
@@ -74,7 +76,8 @@ class ClusterTrackingLoss(nn.Module):
             "uncertainty": lambda_uncertainty,
             "square": lambda_square,
         }
-        self.tracker = PositionIntensityTracker()
+        self.tracker = PositionIntensityTracker(position_width)
+        self.last_terms: dict[str, Tensor] = {}  # of the last call, without their weights
 
     def terms(
         self, output: Mapping[str, Tensor], gt_volume: Tensor, roi_weight: Tensor | None = None
@@ -112,4 +115,5 @@ class ClusterTrackingLoss(nn.Module):
     def forward(self, output: Mapping[str, Tensor], gt_volume: Tensor, roi_weight: Tensor | None = None) -> Tensor:
         """The weighted sum, a scalar; arguments and errors as of `terms`."""
         terms = self.terms(output, gt_volume, roi_weight)
+        self.last_terms = {name: term.detach() for name, term in terms.items()}
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()

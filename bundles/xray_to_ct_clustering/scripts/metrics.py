@@ -18,11 +18,11 @@ from monai.handlers import IgniteMetricHandler
 from monai.metrics import SSIMMetric
 from torch import Tensor
 
-from .reprojection import HU_RANGE
+from .hounsfield import SPAN_HU
 from .shared.engines.items import iteration_items
 from .shared.evaluation.gathered_metric import GatheredMetric
+from .shared.networks.clustering.tracking import PositionIntensityTracker
 
-SPAN_HU = HU_RANGE[1] - HU_RANGE[0]
 X2CT_PEAK_DB = 20 * math.log10(4095 / 2500)
 WINDOW = 7
 
@@ -40,19 +40,22 @@ def psnr(pred: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
     return -10 * math.log10(mean) if mean > 0 else math.inf if mean == 0 else math.nan
 
 
-def psnr_x2ct(pred: Tensor, truth: Tensor) -> float:
+def psnr_x2ct(pred: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
     """PSNR [dB] as X2CT-GAN's script computes it, with a peak of 4095 for data of 0 to 2500."""
-    return psnr(pred, truth) + X2CT_PEAK_DB
+    return psnr(pred, truth, where) + X2CT_PEAK_DB
 
 
-def ssim_3d(pred: Tensor, truth: Tensor) -> float:
-    """Structural similarity of volumes (X, Y, Z) with windows of 7³ voxels."""
+def ssim_3d(pred: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
+    """Structural similarity of volumes (X, Y, Z) with windows of 7³ voxels; all of them, whatever ``where`` says."""
     metric = SSIMMetric(3, data_range=1.0, kernel_type="uniform", win_size=WINDOW)
     return float(metric(pred[None, None].float(), truth[None, None].float()).mean())  # type: ignore[union-attr]
 
 
-def ssim_slices(pred: Tensor, truth: Tensor) -> float:
-    """Structural similarity of volumes (X, Y, Z), the mean over all slices across each of the three axes."""
+def ssim_slices(pred: Tensor, truth: Tensor, where: Tensor | None = None) -> float:
+    """Structural similarity of volumes (X, Y, Z), the mean over all slices across each of the three axes.
+
+    All voxels count, whatever ``where`` says.
+    """
     metric, means = SSIMMetric(2, data_range=1.0, kernel_type="uniform", win_size=WINDOW), []
     for axis in range(3):
         slices = [volume.float().movedim(axis, 0)[:, None] for volume in (pred, truth)]
@@ -60,7 +63,7 @@ def ssim_slices(pred: Tensor, truth: Tensor) -> float:
     return sum(means) / 3
 
 
-FIGURES: dict[str, Callable[[Tensor, Tensor], float]] = {
+FIGURES: dict[str, Callable[..., float]] = {  # of prediction, truth and where both are known
     "psnr": psnr,
     "psnr_x2ct": psnr_x2ct,
     "mae_hu": mae_hu,
@@ -69,12 +72,18 @@ FIGURES: dict[str, Callable[[Tensor, Tensor], float]] = {
 }
 
 
+def position_accuracy(pred: Tensor, truth: Tensor) -> float:
+    """Mean of 1 - |error| of intensities (X, Y, Z), weighted by `PositionIntensityTracker`."""
+    maps = PositionIntensityTracker()(pred[None, None].float(), truth[None, None].float())
+    return float(maps["position_accuracy"].sum() / maps["position_weight"].sum())
+
+
 class FigureMetric(GatheredMetric):
-    """One of `FIGURES` of each volume; the mean over all cases and processes."""
+    """One of `FIGURES`, or "position_accuracy", of each volume; the mean over all cases and processes."""
 
     def __init__(self, figure: str) -> None:
         super().__init__()
-        self.figure = FIGURES[figure]
+        self.figure = (FIGURES | {"position_accuracy": position_accuracy})[figure]
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **kwargs: Any) -> Tensor:
         """Figures (B, 1) of intensities (B, 1, X, Y, Z)."""
@@ -92,7 +101,7 @@ class VolumeMetric(IgniteMetricHandler):
     """Metric of an evaluator that decollates its batches: the mean of a figure over the cases.
 
     Args:
-        figure: one of `FIGURES`, of "pred" against "label", both (1, X, Y, Z).
+        figure: one of `FIGURES`, or "position_accuracy", of "pred" against "label", both (1, X, Y, Z).
     """
 
     def __init__(self, figure: str) -> None:

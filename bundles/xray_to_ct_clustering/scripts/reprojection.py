@@ -7,22 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .hounsfield import HU_RANGE, intensity_to_hu
 from .shared.drr.attenuation import hu_to_attenuation
 from .shared.drr.render import render
 from .shared.drr.similarity import multiscale_ncc
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
-
-HU_RANGE = (-1024.0, 1476.0)  # of the intensities 0 to 1: the 2500 HU of X2CT-GAN
-
-
-def intensity_to_hu(intensity: Tensor, hu_range: Sequence[float] = HU_RANGE) -> Tensor:
-    """Hounsfield units of intensities, 0 to 1 over ``hu_range``."""
-    return hu_range[0] + (hu_range[1] - hu_range[0]) * intensity
-
-
-def hu_to_intensity(hu: Tensor, hu_range: Sequence[float] = HU_RANGE) -> Tensor:
-    """Intensities, cut to 0 to 1 over ``hu_range``, of Hounsfield units."""
-    return ((hu - hu_range[0]) / (hu_range[1] - hu_range[0])).clamp(0.0, 1.0)
 
 
 class ReprojectionLoss(nn.Module):
@@ -33,7 +22,7 @@ class ReprojectionLoss(nn.Module):
 
     Args:
         geometry: of the views.
-        voxel_mm: edge of a voxel.
+        spacing_mm: edge of a voxel.
         hu_range: of the intensities 0 to 1.
         patches: sides of the compared patches [pixel]; None: the whole image.
     """
@@ -41,18 +30,18 @@ class ReprojectionLoss(nn.Module):
     def __init__(
         self,
         geometry: BiplanarGeometry,
-        voxel_mm: float,
+        spacing_mm: float,
         hu_range: Sequence[float] = HU_RANGE,
         patches: Sequence[int | None] = (None, 13),
     ) -> None:
         super().__init__()
         self.poses, self.detector = geometry.poses(), geometry.detector()
-        self.voxel_mm, self.hu_range, self.patches = voxel_mm, tuple(hu_range), tuple(patches)
+        self.spacing_mm, self.hu_range, self.patches = spacing_mm, tuple(hu_range), tuple(patches)
 
     def render(self, volume: Tensor) -> Tensor:
         """Attenuation integrals (B, 2, rows, columns), frontal and lateral, of intensities (B, 1, X, Y, Z)."""
         attenuation = hu_to_attenuation(intensity_to_hu(volume.float(), self.hu_range))
-        affine = volume_affine(volume.shape[2:], self.voxel_mm)
+        affine = volume_affine(volume.shape[2:], self.spacing_mm)
         return torch.stack([render(one, self.poses, self.detector, affine)[:, 0] for one in attenuation])
 
     def similarity(self, volume: Tensor, xrays: Tensor) -> Tensor:

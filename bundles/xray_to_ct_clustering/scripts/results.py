@@ -18,36 +18,37 @@ from monai.transforms import MapTransform
 from torch import Tensor
 
 from .appearance import VIEWS
-from .evidence import Limits
+from .evidence import AcceptanceLimits
+from .hounsfield import HU_RANGE, hu_to_intensity, tissue_name
 from .inferer import CHANNELS
-from .preprocessing import INTAKE
-from .preview import Shown, draw_case
-from .reprojection import HU_RANGE, ReprojectionLoss, hu_to_intensity
+from .pictures import Shown, draw_case
+from .reprojection import ReprojectionLoss
 from .shared.engines.settings import flag
+from .shared.evaluation.reports import plain
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.json_files import write_json
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 from .shared.pictures.plots import save_figure
+from .transforms import INTAKE
 
 logger = logging.getLogger(__name__)
 
-TISSUES = (("air", -900.0), ("lung", -300.0), ("fat", -20.0), ("soft tissue", 120.0), ("bone", np.inf))  # up to HU
 
+def cluster_table(volume: Tensor, spacing_mm: float, level: str = "cluster") -> list[dict[str, Any]]:
+    """What each cluster holds, of the inferer's output (6, X, Y, Z); those without voxels are left out.
 
-def tissue_name(hu: float) -> str:
-    """The tissue that a mean in Hounsfield units speaks for."""
-    return next(name for name, upper in TISSUES if hu < upper)
-
-
-def cluster_table(volume: Tensor, voxel_mm: float) -> list[dict[str, Any]]:
-    """What each cluster holds, of the inferer's output (4, X, Y, Z); those without voxels are left out."""
+    Args:
+        volume: output of the inferer.
+        spacing_mm: edge of a voxel.
+        level: "cluster" or "coarse_cluster".
+    """
     values = dict(zip(CHANNELS, volume.flatten(1).double().numpy(), strict=True))
-    labels = values["cluster"].astype(int)
-    affine = volume_affine(volume.shape[1:], voxel_mm).numpy()
+    labels = values[level].astype(int)
+    affine = volume_affine(volume.shape[1:], spacing_mm).numpy()
     indices = np.stack(np.unravel_index(np.arange(labels.size), volume.shape[1:]), axis=1)
     rows = []
-    for label in np.unique(labels):
+    for label in np.unique(labels[labels > 0]):
         inside = labels == label
         hu = values["hu"][inside]
         centre = affine[:3, :3] @ indices[inside].mean(axis=0) + affine[:3, 3]
@@ -67,7 +68,7 @@ def cluster_table(volume: Tensor, voxel_mm: float) -> list[dict[str, Any]]:
 
 
 def rendered_views(
-    hu: Tensor, images: Tensor, geometry: Mapping[str, Mapping[str, Any]], voxel_mm: float, hu_range: Sequence[float]
+    hu: Tensor, images: Tensor, geometry: Mapping[str, Mapping[str, Any]], spacing_mm: float, hu_range: Sequence[float]
 ) -> tuple[Tensor, list[float]]:
     """The volume rendered in the views of the X-rays, and how similar they are.
 
@@ -75,7 +76,7 @@ def rendered_views(
         hu: (X, Y, Z).
         images: (2, rows, columns), the X-rays.
         geometry: fields of the `BiplanarGeometry` of each view.
-        voxel_mm: of the volume.
+        spacing_mm: of the volume.
         hu_range: that the volume is limited to.
 
     Returns:
@@ -84,7 +85,7 @@ def rendered_views(
     intensity = hu_to_intensity(hu, hu_range)[None, None]
     renderings, similarities = [], []
     for index, name in enumerate(VIEWS):
-        loss = ReprojectionLoss(BiplanarGeometry(**geometry[name]), voxel_mm, hu_range)
+        loss = ReprojectionLoss(BiplanarGeometry(**geometry[name]), spacing_mm, hu_range)
         renderings.append(loss.render(intensity)[0, index])
         similarities.append(float(loss.similarity(intensity, images[None])[0, index]))
     return torch.stack(renderings), similarities
@@ -101,13 +102,15 @@ def save_volume(values: Tensor, affine: Tensor, path: Path) -> None:
 class VolumeResultd(MapTransform):
     """Judges a prediction, writes everything about it but the volume, and leaves the volume for SaveImaged.
 
-    ``<case>_volume.json``, ``<case>_clusters.nii.gz`` (label 1 to K, names in the JSON), ``<case>_uncertainty.nii.gz``
-    (expected absolute error in HU) and ``<case>_preview.png`` are written; ``pred`` becomes the volume (1, X, Y, Z) in
-    HU with its affine. The world is RAS mm with the isocentre of the views as origin.
+    ``<case>_volume.json``, ``<case>_clusters.nii.gz`` (label 1 to K, names in the JSON), ``<case>_confidence.nii.gz``
+    (probability of that cluster), ``<case>_coarse_clusters.nii.gz`` where there are two levels,
+    ``<case>_uncertainty.nii.gz`` (expected absolute error in HU) and ``<case>_preview.png`` are written.
+    ``pred`` becomes the volume (1, X, Y, Z) in HU with its affine, ``channels`` is what the inferer gave. The world is
+    RAS mm with the isocentre of the views as origin.
 
     Args:
-        keys: prediction (4, X, Y, Z) of the inferer.
-        voxel_mm: edge of a voxel.
+        keys: prediction (6, X, Y, Z) of the inferer.
+        spacing_mm: edge of a voxel.
         output_dir: folder; nothing is written where None, or where the data have no "case" (a server of labels).
         limits: of the evidence.
         refuse: whether a case that fails is refused, with its reasons; otherwise it is written and says so.
@@ -120,14 +123,14 @@ class VolumeResultd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        voxel_mm: float,
+        spacing_mm: float,
         output_dir: str | os.PathLike | None = None,
-        limits: Limits | None = None,
+        limits: AcceptanceLimits | None = None,
         refuse: bool = True,
         hu_range: Sequence[float] = HU_RANGE,
     ) -> None:
         super().__init__(keys)
-        self.voxel_mm, self.limits, self.hu_range = voxel_mm, limits or Limits(), tuple(hu_range)
+        self.spacing_mm, self.limits, self.hu_range = spacing_mm, limits or AcceptanceLimits(), tuple(hu_range)
         self.output_dir = None if output_dir is None else Path(str(output_dir))
         self.refuse = flag("refuse", refuse)
 
@@ -138,8 +141,8 @@ class VolumeResultd(MapTransform):
         xrays = xrays.reshape(2, *xrays.shape[-2:])
         for key in self.key_iterator(output):
             volume = torch.as_tensor(output[key]).as_subclass(Tensor).float().cpu()
-            affine = volume_affine(volume.shape[1:], self.voxel_mm)
-            rendered, similarity = rendered_views(volume[0], xrays, intake["geometry"], self.voxel_mm, self.hu_range)
+            affine = volume_affine(volume.shape[1:], self.spacing_mm)
+            rendered, similarity = rendered_views(volume[0], xrays, intake["geometry"], self.spacing_mm, self.hu_range)
             reasons = self.limits.reasons(intake["evidence"], similarity)
             if intake["warnings"]:
                 logger.warning("%s: %s", intake["case"], "; ".join(intake["warnings"]))
@@ -155,7 +158,7 @@ class VolumeResultd(MapTransform):
                 self.write(document, volume, affine, xrays, rendered)
             meta = {"filename_or_obj": str(intake["case"])}
             output[key] = MetaTensor(volume[:1].round(), affine=affine, meta=meta)
-            output["result"] = document
+            output["channels"], output["result"] = volume, document
         return output
 
     def document(
@@ -167,12 +170,12 @@ class VolumeResultd(MapTransform):
         reasons: Sequence[str],
     ) -> dict[str, Any]:
         """Content of ``<case>_volume.json``."""
-        table = cluster_table(volume, self.voxel_mm)
+        table = cluster_table(volume, self.spacing_mm)
         return {
             "case": intake["case"],
             "frame": "RAS mm, origin at the isocentre of the two views",
             "size": list(volume.shape[1:]),
-            "mm_per_voxel": self.voxel_mm,
+            "mm_per_voxel": self.spacing_mm,
             "affine": affine.tolist(),
             "hu_range": list(self.hu_range),
             "accepted": not reasons,
@@ -180,9 +183,10 @@ class VolumeResultd(MapTransform):
             "similarity": dict(zip(VIEWS, (round(value, 4) for value in similarity), strict=True)),
             "evidence": intake["evidence"],
             "views": intake["views"],
-            "mean_uncertainty_hu": round(float(volume[1].mean()), 1),
+            "mean_uncertainty_hu": plain(round(float(volume[1].mean()), 1)),
             "labels": {str(row["label"]): row["name"] for row in table},
             "clusters": table,
+            "coarse_clusters": cluster_table(volume, self.spacing_mm, "coarse_cluster"),
             "warnings": [*intake["warnings"], *reasons],
         }
 
@@ -192,10 +196,12 @@ class VolumeResultd(MapTransform):
         """Write the files of a case but the volume."""
         assert self.output_dir is not None
         case = document["case"]
-        labels = volume[2].round()
-        kind = torch.uint8 if labels.max() < 256 else torch.int16
-        save_volume(labels.to(kind), affine, self.output_dir / f"{case}_clusters.nii.gz")
+        kind = torch.uint8 if volume[2].max() < 256 else torch.int16
+        save_volume(volume[2].to(kind), affine, self.output_dir / f"{case}_clusters.nii.gz")
+        if document["coarse_clusters"]:
+            save_volume(volume[5].to(torch.uint8), affine, self.output_dir / f"{case}_coarse_clusters.nii.gz")
+        save_volume(volume[3], affine, self.output_dir / f"{case}_confidence.nii.gz")
         save_volume(volume[1], affine, self.output_dir / f"{case}_uncertainty.nii.gz")
         write_json(self.output_dir / f"{case}_volume.json", document)
-        figure = draw_case(Shown(volume, xrays, rendered, self.voxel_mm), document)
+        figure = draw_case(Shown(volume, xrays, rendered, self.spacing_mm), document)
         save_figure(figure, self.output_dir / f"{case}_preview.png")

@@ -12,8 +12,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from .appearance import VIEWS, Appearance
-from .data_drr import scale_xrays
-from .data_protocol import EXTENT_MM
+from .data.patient_ct import EXTENT_MM
+from .data.rendering import scale_xrays
 from .intake import Picture
 from .shared.drr.render import render
 from .shared.io.itk_images import FWHM_PER_SIGMA

@@ -7,24 +7,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
-from .cluster_anatomy import anatomical_centroids
-from .cluster_terms import tissue_impurity
-from .data_protocol import Subject, cube, pooled
-from .data_subjects import fine_size
-from .data_tissues import TISSUES, tissue_map
+from .clusters.anatomy import anatomical_centroids
+from .clusters.losses import tissue_impurity
+from .data.patient_ct import PatientCT, cube, cube_labels, pooled, thinned
+from .data.patients import fine_size
+from .hounsfield import TISSUES, between_dense_voxels, hu_to_intensity, tissue_map
 from .losses import ClusterTrackingLoss
-from .reprojection import ReprojectionLoss, hu_to_intensity
+from .reprojection import ReprojectionLoss
 from .roi import roi_weight_map
 from .shared.engines.settings import flag
 from .shared.io.errors import CaseError
 from .shared.networks.clustering.biplanar import BiplanarGeometry
 from .shared.networks.clustering.network import BiplanarCTNetwork
+from .shared.pictures.plots import CurvePlot
 
 SAMPLED_VOXELS = 4096  # of each volume, for the purity of the clusters
-ATLAS_SUBJECTS = 12  # from which the clusters are placed
+ATLAS_PATIENTS = 12  # from which the clusters are placed
 
 
 class GeneratorView(nn.Module):
@@ -67,10 +69,10 @@ def prepare_batch(
     batch: Mapping[str, Any], device: torch.device | str | None = None, non_blocking: bool = False, **kwargs: Any
 ) -> tuple[Tensor, dict[str, Tensor], tuple, dict[str, Tensor]]:
     """Input, target and the cameras of a batch of `RandomPairs`, in the form that MONAI's trainers take."""
-    image, label, projections, distances = (
-        batch[name].to(device, non_blocking=non_blocking) for name in ("image", "label", "projections", "distances")
-    )
-    return image, {"image": image, "label": label, "distances": distances}, (), {"projections": projections}
+    names = ("image", "label", "regions", "distances", "projections")
+    moved = {name: batch[name].to(device, non_blocking=non_blocking) for name in names}
+    projections = moved.pop("projections")
+    return moved["image"], moved, (), {"projections": projections}
 
 
 class BiplanarLoss(nn.Module):
@@ -81,11 +83,12 @@ class BiplanarLoss(nn.Module):
         clustering: of the generator; None where there is none.
         grid: tokens along x, y, z.
         geometry: of the views; each item brings the distances of its own.
-        voxel_mm: edge of a voxel.
+        spacing_mm: edge of a voxel.
         lambda_purity: weight of the purity of voxels' clusters by tissue: each voxel takes the cluster of its token's
             features, its own position and its predicted intensity.
         lambda_projection: weight of the consistency of the rendered prediction with the X-rays.
         roi_weights: weight of tissues (names of `TISSUES`) in the position term; 1 for those not named.
+        region_weights: weight of regions (labels of the label maps) in the position term; 1 for those not named.
 
     Raises:
         CaseError: for an unknown tissue.
@@ -97,19 +100,22 @@ class BiplanarLoss(nn.Module):
         clustering: nn.Module | None,
         grid: Sequence[int],
         geometry: BiplanarGeometry,
-        voxel_mm: float,
+        spacing_mm: float,
         lambda_purity: float = 0.0,
         lambda_projection: float = 0.0,
         roi_weights: Mapping[str, float] | None = None,
+        region_weights: Mapping[int, float] | None = None,
     ) -> None:
         super().__init__()
         unknown = sorted(set(roi_weights or {}) - set(TISSUES))
         if unknown:
             raise CaseError("--roi_weights", f"knows no tissue {unknown[0]!r}", f"name some of {', '.join(TISSUES)}")
-        self.tracking, self.grid, self.geometry, self.voxel_mm = tracking, list(grid), geometry, voxel_mm
+        self.tracking, self.grid, self.geometry, self.spacing_mm = tracking, list(grid), geometry, spacing_mm
         self.shared_clustering = [clustering]  # in a list: its weights belong to the network, not to the loss
         self.lambda_purity, self.lambda_projection = lambda_purity, lambda_projection
+        self.last_terms: dict[str, Tensor] = {}  # of the last call, without their weights
         self.roi = {TISSUES[name]: float(weight) for name, weight in (roi_weights or {}).items()}
+        self.regions = {int(label): float(weight) for label, weight in (region_weights or {}).items()}
 
     def purity(self, output: Mapping[str, Tensor], tissues: Tensor) -> Tensor:
         """`tissue_impurity` of the clusters of random voxels, a scalar.
@@ -136,7 +142,7 @@ class BiplanarLoss(nn.Module):
         terms = []
         for item, image, (source, sdd, pixel) in zip(volume, images, distances.tolist(), strict=True):
             geometry = dataclasses.replace(self.geometry, source_to_isocenter_mm=source, sdd_mm=sdd, pixel_mm=pixel)
-            terms.append(ReprojectionLoss(geometry, self.voxel_mm)(item[None], image[None]))
+            terms.append(ReprojectionLoss(geometry, self.spacing_mm)(item[None], image[None]))
         return torch.stack(terms).mean()
 
     def forward(self, output: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Tensor:
@@ -149,46 +155,86 @@ class BiplanarLoss(nn.Module):
         label = target["label"]
         tissues = roi = None
         if self.roi or self.lambda_purity:
-            tissues = torch.stack([tissue_map(one[0], inside(one[0])) for one in label])
+            tissues = torch.stack([tissue_map(one[0], between_dense_voxels(one[0])) for one in label])
         if self.roi and tissues is not None:
             roi = roi_weight_map(tissues, self.roi)[:, None]
+        if self.regions:
+            regions = roi_weight_map(target["regions"], self.regions)[:, None]
+            roi = regions if roi is None else roi * regions
         loss = self.tracking(output, label, roi)
+        self.last_terms = self.tracking.last_terms
         if self.lambda_purity and tissues is not None:
-            loss = loss + self.lambda_purity * self.purity(output, tissues)
+            purity = self.purity(output, tissues)
+            self.last_terms["purity"] = purity.detach()
+            loss = loss + self.lambda_purity * purity
         if self.lambda_projection:
             term = self.consistency(output["pred_volume"], target["image"], target["distances"])
+            self.last_terms["projection"] = term.detach()
             loss = loss + self.lambda_projection * term
         return loss
 
 
-def inside(intensity: Tensor) -> Tensor:
-    """Nearly the inside of the patient, bool (X, Y, Z): between dense voxels along x and y. Fast, on any device."""
-    dense = intensity > float(hu_to_intensity(torch.tensor(-500.0)))
-    result = torch.ones_like(dense)
-    for axis in (0, 1):
-        forth = dense.to(torch.uint8).cummax(axis).values.bool()
-        back = dense.to(torch.uint8).flip(axis).cummax(axis).values.flip(axis).bool()
-        result &= forth & back
-    return result
+class LossTerms:
+    """Handler of a trainer: the mean of every term of the loss over an epoch, as metric and curve ``loss_<term>``.
+
+    Args:
+        loss: of the training.
+        curves: picture of the curves.
+    """
+
+    def __init__(self, loss: BiplanarLoss, curves: CurvePlot) -> None:
+        self.loss, self.curves = loss, curves
+        self.seen: dict[str, list[Tensor]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.note)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.finish)
+
+    def start(self, engine: Engine) -> None:
+        self.seen = {}
+
+    def note(self, engine: Engine) -> None:
+        for name, term in self.loss.last_terms.items():
+            self.seen.setdefault(f"loss_{name}", []).append(term)
+
+    def finish(self, engine: Engine) -> None:
+        for name, terms in self.seen.items():
+            engine.state.metrics[name] = float(torch.stack(terms).mean())
+            self.curves.add(name, engine.state.epoch, engine.state.metrics[name])
 
 
 def place_clusters(
-    network: BiplanarCTNetwork, subjects: Sequence[Subject], volume_size: Sequence[int], voxel_mm: float, how: str
+    network: BiplanarCTNetwork, patients: Sequence[PatientCT], volume_size: Sequence[int], spacing_mm: float, how: str
 ) -> BiplanarCTNetwork:
-    """The network with its clusters where they start: "anatomy", by tissues of the subjects, or "even", as they are.
+    """The network with its clusters where they start.
+
+    Args:
+        network: whose clusters are placed.
+        patients: of the training.
+        volume_size: of the volume.
+        spacing_mm: of the volume.
+        how: "anatomy" by tissues of the patients, "labels" by the regions of those that have a label map, "even" to
+            leave the clusters evenly over places and intensities.
 
     Raises:
-        CaseError: for another word.
+        CaseError: for another word, or where no patient has a label map.
     """
-    if how not in ("anatomy", "even"):
-        raise CaseError("--initial_clusters", f"is {how!r}", "write anatomy or even")
-    if how == "anatomy":
-        step = max(1, len(subjects) // ATLAS_SUBJECTS)
-        volumes = []
-        for subject in subjects[::step]:
-            size = fine_size(volume_size, voxel_mm, subject.voxel_mm)
-            volumes.append(hu_to_intensity(pooled(cube(subject, size), size // volume_size[0])))
-        labels = [tissue_map(volume) for volume in volumes]
+    if how not in ("anatomy", "labels", "even"):
+        raise CaseError("--initial_clusters", f"is {how!r}", "write anatomy, labels or even")
+    if how == "labels":
+        patients = [patient for patient in patients if patient.labels is not None]
+        if not patients:
+            raise CaseError("--initial_clusters labels", "finds no label map", "name those of --labels_dir as the CTs")
+    if how != "even":
+        step = max(1, len(patients) // ATLAS_PATIENTS)
+        volumes, labels = [], []
+        for patient in patients[::step]:
+            size = fine_size(volume_size, spacing_mm, patient.spacing_mm)
+            factor = size // volume_size[0]
+            volumes.append(hu_to_intensity(pooled(cube(patient, size), factor)))
+            regions = how == "labels"
+            labels.append(thinned(cube_labels(patient, size), factor) if regions else tissue_map(volumes[-1]))
         clustering = network.generator.clustering
         clustering.set_centroids(*anatomical_centroids(labels, volumes, clustering.num_clusters))
     return network

@@ -19,7 +19,7 @@ class VoxelClusteringModule(nn.Module):
     """Probability of each of K clusters for every voxel (or token of voxels).
 
     A cluster has three centroids, all learned: c_f of the features, c_p of the position, c_i of the intensity. With
-    T the learned temperature, between 0.03 and 1 (0.1 at the start), and a and b learned within bounds,
+    T the temperature, learned between 0.03 and 1, and a and b learned within bounds,
 
         logit_k = (cos(E f, c_f,k) - a |p - c_p,k|² - b (i - c_i,k)²) / T.
 
@@ -35,13 +35,27 @@ class VoxelClusteringModule(nn.Module):
         voxel_dim: width of the features.
         num_clusters: K.
         use_position: False leaves the position out (for comparison).
+        temperature: T at the start, above 0.03 and below 1. Lower is surer.
+        learn_temperature: False keeps T as it is.
+
+    Raises:
+        ValueError: for fewer than two clusters, or another temperature.
 
     Input: features (B, N, voxel_dim), positions (N, 3) or (B, N, 3) in [-1, 1], intensity (B, N, 1), 0 to 1 over the
     range of the CT. Output (B, N, K), rows that sum to 1.
     """
 
-    def __init__(self, voxel_dim: int = 256, num_clusters: int = 64, use_position: bool = True) -> None:
+    def __init__(
+        self,
+        voxel_dim: int = 256,
+        num_clusters: int = 64,
+        use_position: bool = True,
+        temperature: float = START,
+        learn_temperature: bool = True,
+    ) -> None:
         super().__init__()
+        if not SHARPEST < temperature < 1:
+            raise ValueError(f"temperature {temperature} has to lie between {SHARPEST} and 1")
         if num_clusters < 2:
             raise ValueError(f"at least two clusters are needed, got {num_clusters}")
         self.num_clusters = num_clusters
@@ -59,8 +73,9 @@ class VoxelClusteringModule(nn.Module):
         self.intensity_centroids = nn.Parameter(start[:, 3].clone())
         self.position_emphasis = nn.Parameter(torch.zeros(()), requires_grad=use_position)
         self.intensity_emphasis = nn.Parameter(torch.zeros(()))
-        share = math.log(START) / math.log(SHARPEST)
-        self.sharpness = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
+        share = math.log(temperature) / math.log(SHARPEST)
+        sharpness = torch.tensor(math.log(share / (1 - share)))
+        self.sharpness = nn.Parameter(sharpness, requires_grad=learn_temperature)
 
     def position_weight(self) -> Tensor:
         """Weight a of the squared distance from the centroid, a scalar."""

@@ -18,10 +18,10 @@ FAR_MM = 1e6  # from here on a beam is parallel: over 400 mm its magnification v
 BEHIND_MM = 1000.0  # isocentre to detector of a parallel beam, behind every patient
 
 
-def volume_affine(volume_size: Sequence[int], voxel_mm: float) -> Tensor:
+def volume_affine(volume_size: Sequence[int], spacing_mm: float) -> Tensor:
     """Affine (4, 4) float64, voxel index to RAS mm, of a volume centred on the isocentre with axes along R, A, S."""
-    affine = torch.diag(torch.tensor([voxel_mm, voxel_mm, voxel_mm, 1.0], dtype=torch.float64))
-    affine[:3, 3] = -voxel_mm * (torch.tensor(list(volume_size), dtype=torch.float64) - 1) / 2
+    affine = torch.diag(torch.tensor([spacing_mm, spacing_mm, spacing_mm, 1.0], dtype=torch.float64))
+    affine[:3, 3] = -spacing_mm * (torch.tensor(list(volume_size), dtype=torch.float64) - 1) / 2
     return affine
 
 

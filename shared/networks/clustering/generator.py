@@ -1,13 +1,14 @@
 """A CT volume from a frontal and a lateral X-ray, by attention between clusters of voxels."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .assignment import VoxelClusteringModule
+from .assignment import START, VoxelClusteringModule
 from .attention import BIAS_RANK
 from .biplanar import BiplanarGeometry
 from .block import ClusterBlock
@@ -22,12 +23,19 @@ LEAST_ERROR = 0.001  # lower bound of the uncertainty in units of the CT's range
 
 
 def make_clustering(
-    voxel_dim: int, num_clusters: int, use_position: bool, coarse_clusters: int
+    voxel_dim: int,
+    num_clusters: int,
+    use_position: bool,
+    coarse_clusters: int,
+    temperature: float,
+    learn_temperature: bool,
 ) -> VoxelClusteringModule | HierarchicalClusteringModule:
     """Clusters in one level, or in two where ``coarse_clusters`` is not 0."""
     if coarse_clusters:
-        return HierarchicalClusteringModule(voxel_dim, num_clusters, use_position, coarse_clusters)
-    return VoxelClusteringModule(voxel_dim, num_clusters, use_position)
+        return HierarchicalClusteringModule(
+            voxel_dim, num_clusters, use_position, coarse_clusters, temperature, learn_temperature
+        )
+    return VoxelClusteringModule(voxel_dim, num_clusters, use_position, temperature, learn_temperature)
 
 
 class SpatialClusteringCTGenerator(nn.Module):
@@ -52,9 +60,11 @@ class SpatialClusteringCTGenerator(nn.Module):
         use_clustering: False: all tokens share one cluster, which leaves plain attention (for comparison).
         coarse_clusters: 0, or the number of coarse clusters that the K are divided among.
         image_channels: of the levels of the X-ray encoders.
-        voxel_mm: edge of a voxel.
+        spacing_mm: edge of a voxel.
         geometry: of the two views; a chest stand with 128 x 128 pixels by default.
         bias_rank: rank of the attention's bias between clusters, 0: full.
+        temperature: of the assignments at the start, see `VoxelClusteringModule`.
+        learn_temperature: False keeps it.
 
     Images are (B, 1, rows, columns) as radiologists read them, bright where much is absorbed, of any resolution that
     is a multiple of ``2 ** (len(image_channels) - 1)``, and cover the detector of ``geometry``. Intensities of volumes
@@ -82,9 +92,11 @@ class SpatialClusteringCTGenerator(nn.Module):
         use_clustering: bool = True,
         coarse_clusters: int = 0,
         image_channels: Sequence[int] = (16, 32, 64, 128),
-        voxel_mm: float = 5.0,
+        spacing_mm: float = 5.0,
         geometry: BiplanarGeometry | None = None,
         bias_rank: int = BIAS_RANK,
+        temperature: float = START,
+        learn_temperature: bool = True,
     ) -> None:
         super().__init__()
         if len(volume_size) != 3 or any(length < 1 or length % token_size for length in volume_size):
@@ -93,7 +105,7 @@ class SpatialClusteringCTGenerator(nn.Module):
             raise ValueError(f"token_size {token_size} is no power of two")
         views = geometry or BiplanarGeometry()
         grid = [length // token_size for length in volume_size]
-        size_mm = [length * voxel_mm for length in volume_size]
+        size_mm = [length * spacing_mm for length in volume_size]
         self.grid = grid
         self.log_least_error = math.log(LEAST_ERROR)  # scripted code reads no module constants
         self.use_position = use_position
@@ -106,10 +118,10 @@ class SpatialClusteringCTGenerator(nn.Module):
             level = round(math.log2(max(cell_mm / views.isocenter_pixel_mm, 1.0)))
             return min(level, len(image_channels) - 1)
 
-        finest = level_of(voxel_mm)
+        finest = level_of(spacing_mm)
         self.frontal_encoder = XrayEncoder(image_channels, finest=finest)
         self.lateral_encoder = XrayEncoder(image_channels, finest=finest)
-        token_level = level_of(token_size * voxel_mm)
+        token_level = level_of(token_size * spacing_mm)
         self.token_map = token_level - finest
         self.token_lifting = BiplanarLifting(grid, size_mm)
         self.tokenize = nn.Linear(2 * image_channels[token_level], voxel_dim)
@@ -117,7 +129,9 @@ class SpatialClusteringCTGenerator(nn.Module):
         self.position_encoding.requires_grad_(use_position)
         self.token_norm = nn.LayerNorm(voxel_dim)
         self.intensity_head = nn.Linear(voxel_dim, 1)
-        self.clustering = make_clustering(voxel_dim, num_clusters, use_position, coarse_clusters)
+        self.clustering = make_clustering(
+            voxel_dim, num_clusters, use_position, coarse_clusters, temperature, learn_temperature
+        )
         if not use_clustering:
             self.clustering.requires_grad_(False)
         self.blocks = nn.ModuleList(
@@ -129,7 +143,7 @@ class SpatialClusteringCTGenerator(nn.Module):
         channels, edge = voxel_dim, token_size
         while edge > 1:
             edge //= 2
-            level, outputs = level_of(edge * voxel_mm), max(voxel_dim // 2 ** (len(stages) + 2), 8)
+            level, outputs = level_of(edge * spacing_mm), max(voxel_dim // 2 ** (len(stages) + 2), 8)
             lifting = BiplanarLifting([length // edge for length in volume_size], size_mm)
             stages.append(DecoderStage(channels, outputs, lifting, level - finest, image_channels[level]))
             channels = outputs
@@ -138,6 +152,14 @@ class SpatialClusteringCTGenerator(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.get_parameter("bias"))
         self.tracker = PositionIntensityTracker()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights of a generator, or of the network around it: what ``model.pt`` and the checkpoint of a training
+        (under "network") hold."""
+        prefix = "generator."
+        if all(name.startswith(prefix) for name in state_dict):
+            state_dict = {name.removeprefix(prefix): value for name, value in state_dict.items()}
+        return super().load_state_dict(state_dict, strict, assign)
 
     def assign(self, similarity: Tensor, intensity: Tensor) -> Tensor:
         """Assignments (B, N, K) of tokens with the similarity and intensity (B, N, 1) given."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .assignment import VoxelClusteringModule
+from .assignment import START, VoxelClusteringModule
 
 
 class HierarchicalClusteringModule(nn.Module):
@@ -19,18 +19,26 @@ class HierarchicalClusteringModule(nn.Module):
         num_clusters: fine clusters, a multiple of ``coarse_clusters``.
         use_position: False leaves the position out.
         coarse_clusters: number of coarse clusters.
+        temperature: at the start, see `VoxelClusteringModule`.
+        learn_temperature: False keeps it.
     """
 
     def __init__(
-        self, voxel_dim: int = 256, num_clusters: int = 64, use_position: bool = True, coarse_clusters: int = 8
+        self,
+        voxel_dim: int = 256,
+        num_clusters: int = 64,
+        use_position: bool = True,
+        coarse_clusters: int = 8,
+        temperature: float = START,
+        learn_temperature: bool = True,
     ) -> None:
         super().__init__()
         if coarse_clusters < 2 or num_clusters % coarse_clusters or num_clusters == coarse_clusters:
             raise ValueError(f"{num_clusters} clusters cannot be divided among {coarse_clusters} coarse ones")
         self.num_clusters = num_clusters
         self.coarse_clusters = coarse_clusters
-        self.coarse = VoxelClusteringModule(voxel_dim, coarse_clusters, use_position)
-        self.fine = VoxelClusteringModule(voxel_dim, num_clusters, use_position)
+        self.coarse = VoxelClusteringModule(voxel_dim, coarse_clusters, use_position, temperature, learn_temperature)
+        self.fine = VoxelClusteringModule(voxel_dim, num_clusters, use_position, temperature, learn_temperature)
 
     def similarity(self, features: Tensor) -> Tensor:
         """Cosines (B, N, coarse_clusters + K)."""

@@ -65,7 +65,7 @@ class Bone:
     rough: float = 25.0  # standard deviation of the marrow texture, HU
 
 
-class Canvas:
+class Voxels:
     """HU image, label map, tissue map and distance to the nearest bone, all (X, Y, Z)."""
 
     def __init__(self, origin: Any, spacing: Any, shape: tuple[int, int, int], rng: np.random.Generator) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..sdf import Array, capsule, ellipse, ellipsoid, smooth_union
-from .canvas import TISSUES, Canvas
+from .canvas import TISSUES, Voxels
 from .profile import Profile
 
 
-def paint_back_muscles(canvas: Canvas, profile: Profile) -> None:
+def paint_back_muscles(canvas: Voxels, profile: Profile) -> None:
     """Erector spinae and psoas as firm bellies with a fat sheath."""
     spine = profile.spine
     for side in (1, -1):
@@ -36,7 +36,7 @@ def paint_back_muscles(canvas: Canvas, profile: Profile) -> None:
 
 
 def paint_discs_and_canal(
-    canvas: Canvas, profile: Profile, disc_hu: float, sizes: dict[int, tuple[float, float]]
+    canvas: Voxels, profile: Profile, disc_hu: float, sizes: dict[int, tuple[float, float]]
 ) -> None:
     """Intervertebral discs between the bodies and the dural sac behind them; bones are painted over both.
 
@@ -74,7 +74,7 @@ def paint_discs_and_canal(
         canvas.fill(box, d, 22.0 + 6.0 * canvas.texture(box, canvas.fine), "canal")
 
 
-def paint_ellipsoid(canvas: Canvas, centre: Array, radii: Array, hu: float, tissue: str, rough: float = 8.0) -> None:
+def paint_ellipsoid(canvas: Voxels, centre: Array, radii: Array, hu: float, tissue: str, rough: float = 8.0) -> None:
     """A soft organ; it does not replace lung or air outside the body."""
     box = canvas.box(np.asarray(centre) - radii - 3, np.asarray(centre) + radii + 3)
     if box is None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..sdf import Array, capsule
-from .canvas import Canvas
+from .canvas import Voxels
 from .skeleton import Vertebra, femoral_head, pelvic_pose
 from .spine_curve import Spine
 
 METAL_HU = 3500.0
 
 
-def bar(canvas: Canvas, start: Array, end: Array, radius: float, hu: float = METAL_HU) -> None:
+def bar(canvas: Voxels, start: Array, end: Array, radius: float, hu: float = METAL_HU) -> None:
     """A metal rod between two points in mm."""
     box = canvas.box(np.minimum(start, end) - radius - 3, np.maximum(start, end) + radius + 3)
     if box is not None:
@@ -20,7 +20,7 @@ def bar(canvas: Canvas, start: Array, end: Array, radius: float, hu: float = MET
         canvas.fill(box, d, hu, "metal", keep_bone=False)
 
 
-def paint_screws(canvas: Canvas, vertebrae: list[Vertebra]) -> None:
+def paint_screws(canvas: Voxels, vertebrae: list[Vertebra]) -> None:
     """A pair of pedicle screws in each vertebra (labels stay those of the bone) and two rods."""
     for side in (1, -1):
         heads = []
@@ -36,7 +36,7 @@ def paint_screws(canvas: Canvas, vertebrae: list[Vertebra]) -> None:
             bar(canvas, start, end, 2.9)
 
 
-def paint_hip_prosthesis(canvas: Canvas, spine: Spine, side: int) -> None:
+def paint_hip_prosthesis(canvas: Voxels, spine: Spine, side: int) -> None:
     """Cup, head, neck and stem of a total hip replacement, side +1 right."""
     pose, s = pelvic_pose(spine), spine.scale
     head = femoral_head(spine, side)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..sdf import Array, capsule, coverage, ellipsoid
-from .canvas import TISSUES, Canvas
+from .canvas import TISSUES, Voxels
 from .deep import paint_ellipsoid
 from .profile import Profile, height_of
 
 
-def tube(canvas: Canvas, points: Array, radii: Array, hu: float, tissue: str, wall: float = 0.0) -> None:
+def tube(canvas: Voxels, points: Array, radii: Array, hu: float, tissue: str, wall: float = 0.0) -> None:
     """A vessel along a polyline (N, 3) in mm; `wall` mm of soft tissue around it."""
     for p, q, r, s in zip(points, points[1:], radii, radii[1:], strict=False):
         reach = max(r, s) + wall + 3
@@ -23,7 +23,7 @@ def tube(canvas: Canvas, points: Array, radii: Array, hu: float, tissue: str, wa
         canvas.fill(box, d, hu + 6.0 * canvas.texture(box, canvas.fine), tissue)
 
 
-def paint_chest_organs(canvas: Canvas, profile: Profile, contrast: float, rng: np.random.Generator) -> None:
+def paint_chest_organs(canvas: Voxels, profile: Profile, contrast: float, rng: np.random.Generator) -> None:
     """Heart, great vessels, trachea, oesophagus, vessels of the lungs."""
     spine = profile.spine
     s = spine.scale
@@ -74,7 +74,7 @@ def paint_chest_organs(canvas: Canvas, profile: Profile, contrast: float, rng: n
         _lung_vessels(canvas, hilum, side, 40.0 + 0.9 * contrast, rng)
 
 
-def _paint_heart(canvas: Canvas, centre: Array, blood: float, s: float) -> None:
+def _paint_heart(canvas: Voxels, centre: Array, blood: float, s: float) -> None:
     """Two overlapping ellipsoids of muscle with blood inside; it pushes the lungs aside."""
     for shift, radii, hu in (
         ((0, 0, 0), (58, 46, 58), 48.0),
@@ -90,7 +90,7 @@ def _paint_heart(canvas: Canvas, centre: Array, blood: float, s: float) -> None:
             canvas.fill(box, np.where(inner, d, 20.0), hu + 6.0 * canvas.texture(box, canvas.fine), "heart")
 
 
-def _lung_vessels(canvas: Canvas, hilum: Array, side: int, hu: float, rng: np.random.Generator) -> None:
+def _lung_vessels(canvas: Voxels, hilum: Array, side: int, hu: float, rng: np.random.Generator) -> None:
     """Branches from the hilum to the surface of the lung, four generations."""
     ends = [(hilum, np.array([side * 1.0, 0.0, 0.0]), 4.8)]
     for generation in range(4):
@@ -115,7 +115,7 @@ def _lung_vessels(canvas: Canvas, hilum: Array, side: int, hu: float, rng: np.ra
         ends = grown
 
 
-def paint_abdomen(canvas: Canvas, profile: Profile, contrast: float, rng: np.random.Generator) -> None:
+def paint_abdomen(canvas: Voxels, profile: Profile, contrast: float, rng: np.random.Generator) -> None:
     """Liver, spleen, kidneys, stomach, bowel with gas, bladder."""
     spine = profile.spine
     s = spine.scale

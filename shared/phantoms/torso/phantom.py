@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from ...spine.labels import SPINE_LABELS, VERTEBRA_LABELS
-from .canvas import TISSUES, Bone, Canvas
+from .canvas import TISSUES, Bone, Voxels
 from .deep import paint_back_muscles, paint_discs_and_canal
 from .implants import paint_hip_prosthesis, paint_screws
 from .organs import paint_abdomen, paint_chest_organs
@@ -161,7 +161,7 @@ def make_torso(
     sub = np.ceil(spacing / LARGEST_SUBVOXEL_MM).astype(int)
     sub += (sub + 1) % 2  # odd, so that one subvoxel lies in the middle
     fine = spacing / sub
-    canvas = Canvas(low - (sub - 1) / 2 * fine, fine, (nx * int(sub[0]), ny * int(sub[1]), nz * int(sub[2])), paint_rng)
+    canvas = Voxels(low - (sub - 1) / 2 * fine, fine, (nx * int(sub[0]), ny * int(sub[1]), nz * int(sub[2])), paint_rng)
     scanner = random_scanner(spacing, scan_rng)
     meta = _paint_patient(canvas, profile, chosen, (low_z, high_z), paint_rng)
     if scanner.table:
@@ -191,7 +191,11 @@ def make_torso(
 
 
 def _paint_patient(
-    canvas: Canvas, profile: Profile, anomalies: frozenset[str], z_range: tuple[float, float], rng: np.random.Generator
+    canvas: Voxels,
+    profile: Profile,
+    anomalies: frozenset[str],
+    z_range: tuple[float, float],
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     """Paint everything inside the skin; returns what was drawn."""
     spine = profile.spine

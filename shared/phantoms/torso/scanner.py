@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, uniform_filter1d
 
 from ..sdf import Array
-from .canvas import TISSUES, Canvas
+from .canvas import TISSUES, Voxels
 
 AIR_HU, TOP_HU = -1024.0, 3071.0
 
@@ -38,7 +38,7 @@ def random_scanner(spacing: Array, rng: np.random.Generator) -> Scanner:
     )
 
 
-def paint_table(canvas: Canvas, back: float, rng: np.random.Generator) -> None:
+def paint_table(canvas: Voxels, back: float, rng: np.random.Generator) -> None:
     """A curved shell below the patient with a foam mattress."""
     top = back - rng.uniform(4, 14)
     bend = rng.uniform(0.0, 0.0012)
@@ -72,7 +72,7 @@ def metal_streaks(hu: Array, metal: Array, spacing: Array, rng: np.random.Genera
     hu[..., at] += (1 - mask) * strength * (0.35 * across - along)
 
 
-def expose(canvas: Canvas, scanner: Scanner, shape: tuple[int, int, int], rng: np.random.Generator) -> Array:
+def expose(canvas: Voxels, scanner: Scanner, shape: tuple[int, int, int], rng: np.random.Generator) -> Array:
     """The image (X, Y, Z) in HU of the scanner's voxels; the canvas may be finer by whole factors."""
     hu = canvas.hu
     metal_streaks(hu, canvas.tissues == TISSUES["metal"], canvas.spacing, rng)

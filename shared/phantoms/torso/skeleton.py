@@ -10,7 +10,7 @@ import numpy as np
 from ...spine.labels import SPINE_LABELS, VERTEBRA_LABELS, region_of
 from ..box import Box
 from ..sdf import Array
-from .canvas import Bone, Canvas
+from .canvas import Bone, Voxels
 from .cervical import atlas_distance, axis_distance
 from .pelvis import FEMORAL_HEAD, coccyx_distance, femur_distance, hip_distance, sacrum_distance
 from .profile import Profile
@@ -55,7 +55,7 @@ def random_vertebrae(spine: Spine, fractured: frozenset[int], rng: np.random.Gen
     return vertebrae
 
 
-def local_box(canvas: Canvas, pose: Pose, low: Array, high: Array) -> tuple[Box, Array, Array, Array] | None:
+def local_box(canvas: Voxels, pose: Pose, low: Array, high: Array) -> tuple[Box, Array, Array, Array] | None:
     """The voxels around a box given in a bone's frame, with their coordinates in that frame."""
     corners = itertools.product(*zip(low, high, strict=True))
     world = pose.to_world(np.array(list(corners)))
@@ -82,7 +82,7 @@ def warp(x: Array, y: Array, z: Array, rng: np.random.Generator, size: float = 1
     )
 
 
-def paint_vertebra(canvas: Canvas, vertebra: Vertebra, bone: Bone, rng: np.random.Generator) -> None:
+def paint_vertebra(canvas: Voxels, vertebra: Vertebra, bone: Bone, rng: np.random.Generator) -> None:
     """Paint one vertebra with its label."""
     s, label = vertebra.shape, vertebra.label
     if label <= 2:
@@ -120,7 +120,7 @@ def pelvic_pose(spine: Spine) -> Pose:
     return Pose(spine.sacrum.centre, frame(slope - AVERAGE_SLOPE, 0.0, 0.0))
 
 
-def paint_pelvis(canvas: Canvas, spine: Spine, bone: Bone, rng: np.random.Generator) -> None:
+def paint_pelvis(canvas: Voxels, spine: Spine, bone: Bone, rng: np.random.Generator) -> None:
     """Sacrum, coccyx, hip bones and femora."""
     s = spine.scale
     states = rng.spawn(6)
@@ -168,7 +168,7 @@ def femoral_head(spine: Spine, side: int) -> Array:
 
 
 def paint_skeleton(
-    canvas: Canvas, vertebrae: list[Vertebra], profile: Profile, bone: Bone, arms: str, rng: np.random.Generator
+    canvas: Voxels, vertebrae: list[Vertebra], profile: Profile, bone: Bone, arms: str, rng: np.random.Generator
 ) -> None:
     """All bones but the skull."""
     spine = profile.spine

@@ -3,11 +3,11 @@
 import numpy as np
 
 from ..sdf import capsule, ellipsoid, smooth_union
-from .canvas import Bone, Canvas
+from .canvas import Bone, Voxels
 from .spine_curve import Spine
 
 
-def paint_skull(canvas: Canvas, spine: Spine, bone: Bone) -> None:
+def paint_skull(canvas: Voxels, spine: Spine, bone: Bone) -> None:
     """Cranium with brain and condyles, mandible with teeth, pharynx."""
     atlas, s = spine.poses[0], spine.scale
     centre = atlas.centre + np.array([0, 14, 92]) * s

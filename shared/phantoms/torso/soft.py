@@ -11,7 +11,7 @@ import numpy as np
 
 from ..box import Box
 from ..sdf import Array, coverage, ellipse
-from .canvas import TISSUES, Canvas
+from .canvas import TISSUES, Voxels
 from .profile import Profile, height_of
 from .spine_curve import Spine
 
@@ -93,7 +93,7 @@ def skin_distance(box: Box, profile: Profile) -> Array:
     return skin
 
 
-def paint_soft_tissue(canvas: Canvas, profile: Profile, build: Build) -> None:
+def paint_soft_tissue(canvas: Voxels, profile: Profile, build: Build) -> None:
     """Everything soft that fills the body, from the skin inwards."""
     for first in range(0, canvas.shape[2], SLAB):
         at = (slice(0, canvas.shape[0]), slice(0, canvas.shape[1]), slice(first, min(first + SLAB, canvas.shape[2])))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..box import Box
 from ..sdf import Array, capsule, smooth_union
-from .canvas import TISSUES, Bone, Canvas
+from .canvas import TISSUES, Bone, Voxels
 from .pelvis import plate
 from .profile import Profile, height_of
 from .spine_curve import Pose
@@ -63,7 +63,7 @@ def rib_line(
     return path, normal / np.linalg.norm(normal, axis=1, keepdims=True)
 
 
-def ribbon(canvas: Canvas, path: Array, normals: Array, thick: Array, high: Array) -> list[tuple[Box, Array]]:
+def ribbon(canvas: Voxels, path: Array, normals: Array, thick: Array, high: Array) -> list[tuple[Box, Array]]:
     """Distances to a flat bar along a polyline, one local box per segment; half axes `thick` and `high` in mm."""
     parts = []
     for i in range(len(path) - 1):
@@ -92,7 +92,7 @@ def ribbon(canvas: Canvas, path: Array, normals: Array, thick: Array, high: Arra
     return parts
 
 
-def paint_parts(canvas: Canvas, parts: list[tuple[Box, Array]], bone: Bone, tissue: str) -> None:
+def paint_parts(canvas: Voxels, parts: list[tuple[Box, Array]], bone: Bone, tissue: str) -> None:
     """Merge the boxes of one bone and paint it once, so that its segments do not carve each other."""
     if not parts:
         return
@@ -119,7 +119,11 @@ def sternum_points(profile: Profile) -> Array:
 
 
 def paint_ribs(
-    canvas: Canvas, poses: dict[int, tuple[Pose, VertebraShape]], profile: Profile, bone: Bone, rng: np.random.Generator
+    canvas: Voxels,
+    poses: dict[int, tuple[Pose, VertebraShape]],
+    profile: Profile,
+    bone: Bone,
+    rng: np.random.Generator,
 ) -> None:
     """Ribs of the thoracic vertebrae in `poses` (rib number to pose and shape) and their cartilage."""
     sternum = sternum_points(profile)
@@ -155,7 +159,7 @@ def _cartilage_target(number: int, side: int, sternum: Array, below: Array | Non
     return np.array([sternum[0, 0] + side * (reach + (10.0 if number > 7 else 0.0)), y, z - 4.0 * max(number - 7, 0)])
 
 
-def _paint_cartilage(canvas: Canvas, start: Array, end: Array, hu: float, profile: Profile) -> None:
+def _paint_cartilage(canvas: Voxels, start: Array, end: Array, hu: float, profile: Profile) -> None:
     """A rounded bar from the bone end of a rib to its target, bowed along the chest wall."""
     share = np.linspace(0, 1, max(int(np.linalg.norm(end - start) / 10), 2) + 1)[:, None]
     path = start + share * (end - start)
@@ -170,7 +174,7 @@ def _paint_cartilage(canvas: Canvas, start: Array, end: Array, hu: float, profil
             canvas.fill(box, d, value, "cartilage")
 
 
-def paint_sternum(canvas: Canvas, profile: Profile, bone: Bone) -> None:
+def paint_sternum(canvas: Voxels, profile: Profile, bone: Bone) -> None:
     """Manubrium, body and xiphoid."""
     top, angle, end, tip = sternum_points(profile)
     box = canvas.box(np.minimum(top, tip) - [40, 20, 15], np.maximum(top, tip) + [40, 60, 15])
@@ -207,7 +211,7 @@ def shoulder_points(profile: Profile, side: int, raise_mm: float) -> dict[str, A
     }
 
 
-def paint_shoulders(canvas: Canvas, profile: Profile, bone: Bone, arms: str, rng: np.random.Generator) -> None:
+def paint_shoulders(canvas: Voxels, profile: Profile, bone: Bone, arms: str, rng: np.random.Generator) -> None:
     """Clavicle, scapula and humerus of both sides, with muscle and fat around the arms."""
     up = arms == "up"
     for side in (1, -1):
@@ -225,7 +229,7 @@ def paint_shoulders(canvas: Canvas, profile: Profile, bone: Bone, arms: str, rng
             canvas.fill_bone(box, d, bone, "shoulder")
 
 
-def _paint_arm(canvas: Canvas, p: dict[str, Array], shaft: Array, side: int) -> None:
+def _paint_arm(canvas: Voxels, p: dict[str, Array], shaft: Array, side: int) -> None:
     """Soft tissue of the upper arm and the shoulder."""
     outer = p["head"] + [side * 4, 0, -4]
     for radius, hu, tissue in ((52.0, -100.0, "fat"), (43.0, 52.0, "muscle")):
@@ -238,7 +242,7 @@ def _paint_arm(canvas: Canvas, p: dict[str, Array], shaft: Array, side: int) -> 
         canvas.fill(box, np.where(outside & ~lung, d, 20.0), hu, tissue)
 
 
-def _paint_girdle(canvas: Canvas, p: dict[str, Array], bone: Bone) -> None:
+def _paint_girdle(canvas: Voxels, p: dict[str, Array], bone: Bone) -> None:
     """Clavicle and scapula."""
     points = np.stack([p["clavicle"], p["bow"], p["acromion"]])
     box = canvas.box(points.min(0) - 14, points.max(0) + 14)

@@ -10,19 +10,18 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from bundles.xray_to_ct_clustering.scripts.make_pairs import make_pairs
-from shared.phantoms.torso import write_torso_dataset
+from bundles.xray_to_ct_clustering.scripts.phantoms import write_phantoms
 from tests.bundles.bad_input import empty_folder, inference_calls, picture, write_colour, write_truncated
 from tests.bundles.spec import BadCall, BadInput, BundleSpec, Data
 
 CASES = ("phantom_09000", "phantom_09001")
 # as many parts as the shipped network and more clusters than the rank of the bias: weights of the same names
 SMALL = {
-    "voxel_mm": 20.0,
+    "spacing_mm": 20.0,
     "geometry#rows": 32,
     "geometry#columns": 32,
     "geometry#pixel_mm": 12.8,
-    "network_def#generator#volume_size": [16, 16, 16],
+    "volume_size": [16, 16, 16],
     "network_def#generator#num_clusters": 16,
     "network_def#generator#voxel_dim": 16,
     "network_def#generator#image_channels": [8, 8, 8, 8],
@@ -31,16 +30,13 @@ SMALL = {
 
 def make_data(bundle: Path, folder: Path) -> Data:
     """Two CTs of phantoms to train on, X-rays of two others for inference."""
-    cts = folder / "cts"
-    write_torso_dataset(str(cts), 2, 60, 10.0, "thorax", False, orientation="random", field_of_view="body")
-    for path in cts.iterdir():
-        if not path.name.endswith("_ct.nii.gz"):
-            path.unlink()
-    make_pairs(str(folder / "pairs"), phantoms=len(CASES), first_phantom=9000, fine_mm=5.0)
+    cts = folder / "patients" / "cts"
+    write_phantoms(str(cts.parent), 2, 60, fine_mm=5.0)
+    write_phantoms(str(folder / "pairs"), len(CASES), 9000, fine_mm=5.0)
     return Data(
         train={"dataset_dir": cts},
         inference={"dataset_dir": folder / "pairs" / "xrays"},
-        evaluate={"dataset_dir": cts, "test_phantoms": 0},
+        evaluate={"dataset_dir": folder / "pairs" / "xrays", "truth_dir": folder / "pairs" / "truth"},
         cases=CASES,
     )
 
@@ -90,6 +86,7 @@ BAD_INPUTS = (
 BAD_CALLS = (
     *inference_calls("radiograph"),
     BadCall("no_cts", "train", empty_folder, "empty: holds no volume"),
+    BadCall("no_truth", "evaluate", lambda f: {"truth_dir": f}, "holds no volume"),
     BadCall("unknown_case", "train", lambda f: {"validation_cases": ["nobody"]}, "holds no case nobody"),
 )
 
@@ -97,7 +94,6 @@ SPEC = BundleSpec(
     make_data=make_data,
     train={
         **SMALL,
-        "volume_size": [16, 16, 16],
         "fine_mm": 10.0,
         "amp": False,
         "pairs_per_epoch": 4,
@@ -112,6 +108,7 @@ SPEC = BundleSpec(
         "{case}_ct.nii.gz",
         "{case}_clusters.nii.gz",
         "{case}_uncertainty.nii.gz",
+        "{case}_confidence.nii.gz",
         "{case}_volume.json",
         "{case}_preview.png",
     ),
@@ -119,7 +116,7 @@ SPEC = BundleSpec(
     preview="{case}_preview.png",
     check_result=check_result,
     metric=("summary", "psnr"),
-    tensorboard=("train_loss", "psnr"),
+    tensorboard=("train_loss", "psnr", "loss_cluster", "position_accuracy"),
     bad_inputs=BAD_INPUTS,
     bad_calls=BAD_CALLS,
 )

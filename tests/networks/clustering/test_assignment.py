@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bundles.xray_to_ct_clustering.scripts.cluster_terms import assignment_entropy, diversity_loss
+from bundles.xray_to_ct_clustering.scripts.clusters.losses import assignment_entropy, diversity_loss
 from shared.networks.clustering import HierarchicalClusteringModule, VoxelClusteringModule
 from shared.networks.clustering.position import grid_positions
 
@@ -123,3 +123,18 @@ def test_numbers_that_do_not_fit_are_refused() -> None:
         HierarchicalClusteringModule(8, 10, coarse_clusters=4)
     with pytest.raises(ValueError, match="4 clusters"):
         VoxelClusteringModule(8, 4).set_centroids(torch.zeros(3, 3), torch.zeros(3))
+
+
+def test_temperature_is_an_option_and_can_be_kept() -> None:
+    torch.manual_seed(0)
+    features, positions, intensity = torch.randn(1, 50, 16), torch.rand(50, 3), torch.rand(1, 50, 1)
+    entropies = []
+    for temperature in (0.05, 0.5):
+        torch.manual_seed(1)
+        module = VoxelClusteringModule(16, 8, temperature=temperature, learn_temperature=False)
+        assert float(module.temperature()) == pytest.approx(temperature, rel=1e-4)
+        assert not module.sharpness.requires_grad
+        entropies.append(float(assignment_entropy(module(features, positions, intensity)).mean()))
+    assert entropies[0] < entropies[1]  # lower is surer
+    with pytest.raises(ValueError, match="between"):
+        VoxelClusteringModule(16, 8, temperature=1.0)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bundles.xray_to_ct_clustering.scripts.clusters.voxels import voxel_clusters
 from bundles.xray_to_ct_clustering.scripts.losses import ClusterTrackingLoss
-from bundles.xray_to_ct_clustering.scripts.voxel_clusters import voxel_clusters
 from shared.networks.clustering import BiplanarCTNetwork, BiplanarGeometry, SpatialClusteringCTGenerator
 
 GEOMETRY = BiplanarGeometry(rows=16, columns=16, pixel_mm=28.0)
@@ -21,7 +21,7 @@ def small(**options: Any) -> SpatialClusteringCTGenerator:
     """8 x 8 x 12 voxels of 25 mm, in 2 x 2 x 3 tokens of 4³ by default."""
     torch.manual_seed(0)
     settings: dict[str, Any] = dict(
-        volume_size=(8, 8, 12), num_clusters=4, voxel_dim=16, num_blocks=2, num_heads=2, voxel_mm=25.0
+        volume_size=(8, 8, 12), num_clusters=4, voxel_dim=16, num_blocks=2, num_heads=2, spacing_mm=25.0
     )
     settings |= dict(image_channels=(4, 8), geometry=GEOMETRY) | options
     return SpatialClusteringCTGenerator(**settings)
@@ -88,7 +88,7 @@ def test_without_position_only_the_images_tell_tokens_apart() -> None:
     """Images without content leave all inner tokens alike; with position they differ."""
     blank = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
     for use_position in (False, True):
-        intensity = small(use_position=use_position, volume_size=(8, 8, 8), voxel_mm=5.0)(*blank)["token_intensity"]
+        intensity = small(use_position=use_position, volume_size=(8, 8, 8), spacing_mm=5.0)(*blank)["token_intensity"]
         assert (float(intensity.std()) < 1e-5) is not use_position
 
 
@@ -178,6 +178,17 @@ def test_exports_equal_the_network(options: dict[str, Any]) -> None:
         assert torch.allclose(torch.jit.script(network)(image), expected, atol=1e-5)
         program = torch.export.export(network, (image,), dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=8)},))
         assert torch.allclose(program.module()(image[:2]), expected[:2], atol=1e-5)
+
+
+def test_weights_of_the_network_around_it_fit_the_generator() -> None:
+    network, other = BiplanarCTNetwork(small()), small()
+    torch.nn.init.ones_(network.generator.head.weight)
+    for weights in (network.state_dict(), network.generator.state_dict()):
+        torch.nn.init.zeros_(other.head.weight)
+        other.load_state_dict(weights)
+        assert torch.equal(other.head.weight, network.generator.head.weight)
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        other.load_state_dict({**network.state_dict(), "unknown": torch.zeros(1)})
 
 
 def test_the_scripted_generator_takes_a_truth() -> None:

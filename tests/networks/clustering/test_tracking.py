@@ -80,3 +80,17 @@ def test_scripted_equals_eager() -> None:
     pred, truth = torch.rand(1, 1, 4, 3, 2), torch.rand(1, 1, 4, 3, 2)
     scripted = torch.jit.script(TRACK)(pred, truth)
     assert all(torch.allclose(scripted[name], value) for name, value in TRACK(pred, truth).items())
+
+
+def test_a_narrow_weight_looks_at_the_middle() -> None:
+    truth = torch.zeros(1, 1, 9, 9, 9)
+    edge = truth.clone()
+    edge[..., 0, :, :] = 0.5
+    accuracy = []
+    for width in (0.3, 1.0):
+        maps = PositionIntensityTracker(width)(edge, truth)
+        accuracy.append(float(maps["position_accuracy"].sum() / maps["position_weight"].sum()))
+        assert float(maps["position_weight"][0, 4, 4, 8]) == pytest.approx(math.exp(-((8 / 9 / width) ** 2)), rel=1e-4)
+    assert accuracy[0] > accuracy[1]
+    with pytest.raises(ValueError, match="above 0"):
+        PositionIntensityTracker(0.0)

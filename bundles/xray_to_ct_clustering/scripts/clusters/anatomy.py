@@ -9,7 +9,7 @@ import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-from .shared.networks.clustering.position import grid_positions
+from ..shared.networks.clustering.position import grid_positions
 
 INTENSITY_SCALE = 4.0  # a quarter of the CT's range counts as much as half of the volume's edge
 MAX_SAMPLES = 20_000  # of one structure

@@ -16,16 +16,16 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 from torch import Tensor
 
-from .preview import cluster_colours, plane_of
-from .results import cluster_table
-from .shared.io.json_files import write_json
-from .shared.pictures.plots import save_figure
+from ..pictures import cluster_colours, plane_of
+from ..results import cluster_table
+from ..shared.io.json_files import write_json
+from ..shared.pictures.plots import save_figure
 
 STEP = 2  # voxels of the volume along the edge of one of the picture in space
 AIR_HU = -500.0
 # name, azimuth of the eye in degrees from the patient's right to the front, side of x that is cut away
 SIGHTS = (("from the right and the front", 55, 1), ("from the left and the front", 125, -1))
-COLUMNS, ROWS = 6, 4
+COLUMNS = 6  # of a page
 HU_BINS = np.linspace(-1024, 1476, 101)
 
 
@@ -37,13 +37,13 @@ def outside_air(hu: np.ndarray) -> np.ndarray:
     return np.isin(pieces, touching[touching > 0])
 
 
-def draw_space(hu: np.ndarray, labels: np.ndarray, voxel_mm: float, colours: Mapping[int, Any], title: str) -> Figure:
+def draw_space(hu: np.ndarray, labels: np.ndarray, spacing_mm: float, colours: Mapping[int, Any], title: str) -> Figure:
     """The body in the colours of its clusters, an upper front quarter cut out, from two sides."""
     shown = np.where(outside_air(hu), 0, labels)[::STEP, ::STEP, ::STEP]
     x, y, z = (np.indices(shown.shape).transpose(1, 2, 3, 0) - (np.array(shown.shape) - 1) / 2).transpose(3, 0, 1, 2)
     ink = np.array([colours[label][:3] for label in range(len(colours))])[shown]
-    edges = np.indices([length + 1 for length in shown.shape]).astype(float) * STEP * voxel_mm
-    edges -= (np.array(shown.shape) * STEP * voxel_mm / 2)[:, None, None, None]
+    edges = np.indices([length + 1 for length in shown.shape]).astype(float) * STEP * spacing_mm
+    edges -= (np.array(shown.shape) * STEP * spacing_mm / 2)[:, None, None, None]
     figure = Figure(figsize=(13, 6.6), layout="constrained")
     for number, (name, azimuth, side) in enumerate(SIGHTS):
         axes: Any = figure.add_subplot(1, 2, number + 1, projection="3d")
@@ -60,10 +60,9 @@ def draw_space(hu: np.ndarray, labels: np.ndarray, voxel_mm: float, colours: Map
     return figure
 
 
-def largest(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The clusters with most voxels, as many as a page has places, in the order of their mean intensity."""
-    kept = sorted(table, key=lambda row: -row["voxels"])[: COLUMNS * ROWS]
-    return sorted(kept, key=lambda row: row["mean_hu"])
+def by_intensity(table: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The clusters in the order of their mean intensity."""
+    return sorted(table, key=lambda row: row["mean_hu"])
 
 
 def panels(figure: Figure, count: int) -> list[Axes]:
@@ -82,8 +81,8 @@ def page(count: int, title: str, height: float) -> Figure:
 def draw_histograms(
     hu: np.ndarray, labels: np.ndarray, table: list[dict[str, Any]], colours: Mapping[int, Any], title: str
 ) -> Figure:
-    """Histogram of the intensity inside each of the largest clusters, that of the whole volume behind it."""
-    rows = largest(table)
+    """Histogram of the intensity inside each cluster, that of the whole volume behind it."""
+    rows = by_intensity(table)
     figure = page(len(rows), title, 2.0)
     everything = np.histogram(hu, HU_BINS)[0] / hu.size
     for axes, row in zip(panels(figure, len(rows)), rows, strict=True):
@@ -100,8 +99,8 @@ def draw_histograms(
 def draw_distribution(
     hu: np.ndarray, labels: np.ndarray, table: list[dict[str, Any]], colours: Mapping[int, Any], title: str
 ) -> Figure:
-    """Where the voxels of each of the largest clusters lie, seen from the front and from the side, over the body."""
-    rows = largest(table)
+    """Where the voxels of each cluster lie, seen from the front and from the side, over the body."""
+    rows = by_intensity(table)
     figure = page(len(rows), title, 1.5)
     body = [plane_of(np.repeat(hu.mean(axis=axis, keepdims=True), 1, axis), name, 0) for name, axis in SIDES.items()]
     behind = np.concatenate(body, axis=1)
@@ -128,26 +127,26 @@ class ClusterPicturesd(MapTransform):
     ``<case>_clusters.json`` (the table) are written.
 
     Args:
-        keys: prediction (4, X, Y, Z) of the inferer.
-        voxel_mm: edge of a voxel.
+        keys: prediction (6, X, Y, Z) of the inferer.
+        spacing_mm: edge of a voxel.
         output_dir: folder.
     """
 
-    def __init__(self, keys: KeysCollection, voxel_mm: float, output_dir: str | os.PathLike) -> None:
+    def __init__(self, keys: KeysCollection, spacing_mm: float, output_dir: str | os.PathLike) -> None:
         super().__init__(keys)
-        self.voxel_mm, self.output_dir = voxel_mm, Path(str(output_dir))
+        self.spacing_mm, self.output_dir = spacing_mm, Path(str(output_dir))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         case = str(data["case"])
         for key in self.key_iterator(dict(data)):
             volume = torch.as_tensor(data[key]).as_subclass(Tensor).float().cpu()
             hu, labels = volume[0].numpy(), volume[2].round().numpy().astype(int)
-            table = cluster_table(volume, self.voxel_mm)
+            table = cluster_table(volume, self.spacing_mm)
             palette = cluster_colours(int(labels.max()))
             colours = {label: palette(label) for label in range(int(labels.max()) + 1)}
             start = self.output_dir / f"{case}_clusters"
             figures = {
-                "3d": draw_space(hu, labels, self.voxel_mm, colours, f"{case}: clusters in space"),
+                "3d": draw_space(hu, labels, self.spacing_mm, colours, f"{case}: clusters in space"),
                 "histograms": draw_histograms(hu, labels, table, colours, f"{case}: intensities of the clusters"),
                 "space": draw_distribution(hu, labels, table, colours, f"{case}: where the clusters lie"),
             }

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .shared.networks.clustering.assignment import VoxelClusteringModule
-from .shared.networks.clustering.hierarchy import HierarchicalClusteringModule
-from .shared.networks.clustering.position import grid_positions
+from ..shared.networks.clustering.assignment import VoxelClusteringModule
+from ..shared.networks.clustering.hierarchy import HierarchicalClusteringModule
+from ..shared.networks.clustering.position import grid_positions
 
 
 @torch.no_grad()

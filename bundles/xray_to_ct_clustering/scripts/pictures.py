@@ -1,4 +1,4 @@
-"""The picture of a case: X-rays, their renderings from the volume, planes of volume, clusters and uncertainty."""
+"""Pictures of a case: the preview of a result, and CT and prediction side by side for the worst of a validation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from .hounsfield import PICTURE_WINDOW, intensity_to_hu
+from .metrics import psnr
 from .shared.pictures.volume_preview import label_colour
 
-WINDOW = (-1000.0, 600.0)
 PLANES = ("coronal", "sagittal", "axial")
 LINE = 74  # characters of the text
 MAX_LINES = 11
@@ -27,16 +28,16 @@ class Shown:
     """What is drawn.
 
     Attributes:
-        volume: (4, X, Y, Z), the inferer's output.
+        volume: (6, X, Y, Z), the inferer's output.
         xrays: (2, rows, columns).
         rendered: (2, rows, columns).
-        voxel_mm: edge of a voxel.
+        spacing_mm: edge of a voxel.
     """
 
     volume: Tensor
     xrays: Tensor
     rendered: Tensor
-    voxel_mm: float
+    spacing_mm: float
 
 
 def plane_of(volume: np.ndarray, name: str, index: int | None = None) -> np.ndarray:
@@ -70,7 +71,7 @@ def show(axes: Axes, image: np.ndarray, title: str, **options: Any) -> Any:
 
 def draw_case(shown: Shown, document: Mapping[str, Any]) -> Figure:
     """Three rows: frontal X-ray and coronal plane, lateral X-ray and sagittal plane, text and axial plane."""
-    hu, uncertainty, labels = (channel.numpy() for channel in shown.volume[:3])
+    hu, uncertainty, labels = (channel.nan_to_num().numpy() for channel in shown.volume[:3])
     count = int(labels.max())
     figure = Figure(figsize=(13, 8.2), layout="constrained")
     grid = figure.add_gridspec(3, 5)
@@ -81,7 +82,7 @@ def draw_case(shown: Shown, document: Mapping[str, Any]) -> Figure:
             show(figure.add_subplot(grid[row, 0]), stretched(shown.xrays[row]), f"{view} X-ray", cmap="gray")
             title = f"the volume, rendered: similarity {similarity:.2f}"
             show(figure.add_subplot(grid[row, 1]), stretched(shown.rendered[row]), title, cmap="gray")
-        low, high = WINDOW
+        low, high = PICTURE_WINDOW
         show(figure.add_subplot(grid[row, 2]), plane_of(hu, plane), f"{plane}, HU", cmap="gray", vmin=low, vmax=high)
         colours = cluster_colours(count)
         show(figure.add_subplot(grid[row, 3]), plane_of(labels, plane), "clusters", cmap=colours, vmin=0, vmax=count)
@@ -99,3 +100,22 @@ def draw_case(shown: Shown, document: Mapping[str, Any]) -> Figure:
         f"{document['case']}: {verdict}", fontsize=13, color="black" if document["accepted"] else "firebrick"
     )
     return figure
+
+
+def draw_comparison(axes: Axes, item: Mapping[str, Any]) -> None:
+    """Coronal (above) and axial plane of the CT, left, and of the prediction, right.
+
+    Args:
+        axes: where to draw.
+        item: ``label`` and ``pred`` (1, X, Y, Z), intensities.
+    """
+    volumes = [intensity_to_hu(torch.as_tensor(item[key])[0].float()).cpu().numpy() for key in ("label", "pred")]
+    rows = [np.concatenate([plane_of(volume, name) for volume in volumes], axis=1) for name in ("coronal", "axial")]
+    axes.imshow(
+        np.concatenate(rows), cmap="gray", vmin=PICTURE_WINDOW[0], vmax=PICTURE_WINDOW[1], interpolation="nearest"
+    )
+
+
+def badness(item: Mapping[str, Any]) -> float:
+    """The PSNR in dB, negative, so that higher is worse."""
+    return -psnr(torch.as_tensor(item["pred"]), torch.as_tensor(item["label"]))

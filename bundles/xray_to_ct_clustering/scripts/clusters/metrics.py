@@ -9,23 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .cluster_statistics import cluster_separation, cluster_statistics
-from .data_tissues import TISSUES
-from .reprojection import intensity_to_hu
+from ..hounsfield import TISSUES
+from .statistics import cluster_means, cluster_separation, cluster_statistics, nearest_distance
 
 DOMINANT = 0.8  # share from which on a tissue dominates a cluster
-NAMED = ("lung", "soft", "bone")
+NAMED = tuple(name for name, number in TISSUES.items() if number)
 
 
-def contingency(labels: Tensor, tissues: Tensor, clusters: int) -> Tensor:
-    """Voxels (K, T) of each cluster and tissue, int64.
+def contingency(labels: Tensor, tissues: Tensor) -> Tensor:
+    """Voxels (K, T) of each cluster and tissue, int64; K is one more than the greatest label.
 
     Args:
-        labels: cluster of each voxel, whole numbers of any shape, 0 to K - 1.
+        labels: cluster of each voxel, whole numbers of any shape from 0 on.
         tissues: numbers of `TISSUES`, of the same shape.
-        clusters: K.
     """
-    count = len(TISSUES)
+    count, clusters = len(TISSUES), int(labels.max()) + 1
     pairs = labels.long().flatten() * count + tissues.long().flatten()
     return torch.bincount(pairs, minlength=clusters * count).reshape(clusters, count)
 
@@ -50,63 +48,59 @@ def tissue_purity(table: Tensor, dominant: float = DOMINANT) -> dict[str, float]
 
 
 def cluster_figures(
-    labels: Tensor,
-    confidence: Tensor,
-    entropy: Tensor,
-    pred: Tensor,
-    truth_tissues: Tensor,
-    pred_tissues: Tensor,
-    k: int,
+    labels: Tensor, confidence: Tensor, entropy: Tensor, hu: Tensor, places: Tensor, tissues: Mapping[str, Tensor]
 ) -> dict[str, float]:
-    """Figures of the clusters of one case.
+    """Figures of the clusters of one case, of N voxels.
 
     Args:
-        labels: (X, Y, Z), 0 to K - 1.
-        confidence: (X, Y, Z).
-        entropy: (X, Y, Z) of the token of each voxel, over log K.
-        pred: predicted intensities (X, Y, Z).
-        truth_tissues: of the CT (X, Y, Z).
-        pred_tissues: of the prediction (X, Y, Z).
-        k: number of clusters.
+        labels: (N,), whole numbers.
+        confidence: (N,).
+        entropy: (N,), of the token of each voxel, over log K.
+        hu: (N,), predicted.
+        places: (N, 3), in mm.
+        tissues: (N,) each, of the "true" CT and of the "predicted" one.
 
     Returns:
         ``assignment_entropy`` (0 to 1), ``cluster_confidence``, ``clusters_used``, ``cluster_separation`` (share of the
-        variance of the predicted intensity between clusters), ``<tissue>_purity_true`` and
-        ``<tissue>_purity_predicted``.
+        variance of the predicted intensity between clusters), ``cluster_distance_mm`` and ``cluster_distance_hu``
+        (from the centre, or the mean intensity, of a cluster to the nearest other one, the mean over clusters),
+        ``<tissue>_purity_true`` and ``<tissue>_purity_predicted``.
     """
-    members = torch.nn.functional.one_hot(labels.long().flatten(), k).float()[None]
+    members = torch.nn.functional.one_hot(labels.unique(return_inverse=True)[1]).double()[None]
+    centres = torch.stack([cluster_means(axis[None].double(), members)[0] for axis in places.unbind(-1)], dim=1)
     figures = {
         "assignment_entropy": float(entropy.mean()),
         "cluster_confidence": float(confidence.mean()),
-        "clusters_used": int(labels.unique().numel()),
-        "cluster_separation": float(cluster_separation(members, pred.flatten()[None])),
+        "clusters_used": members.shape[-1],
+        "cluster_separation": float(cluster_separation(members, hu[None].double())),
+        "cluster_distance_mm": nearest_distance(centres),
+        "cluster_distance_hu": nearest_distance(cluster_means(hu[None].double(), members)[0][:, None]),
     }
-    for kind, tissues in (("true", truth_tissues), ("predicted", pred_tissues)):
-        for name, share in tissue_purity(contingency(labels, tissues, k)).items():
+    for kind, found in tissues.items():
+        for name, share in tissue_purity(contingency(labels, found)).items():
             figures[f"{name}_purity_{kind}"] = share
     return figures
 
 
-def cluster_rows(labels: Tensor, pred: Tensor, truth: Tensor, tissues: Tensor, k: int) -> list[dict[str, Any]]:
+def cluster_rows(labels: Tensor, hu: Tensor, true_hu: Tensor, tissues: Tensor) -> list[dict[str, Any]]:
     """A row per cluster that has voxels: size, mean HU, variance, mean error, most frequent tissue and its share.
 
     Args:
-        labels: (X, Y, Z), 0 to K - 1.
-        pred: predicted intensities (X, Y, Z).
-        truth: true ones.
-        tissues: of the CT (X, Y, Z).
-        k: number of clusters.
+        labels: (N,), whole numbers, the cluster of each voxel.
+        hu: (N,), predicted.
+        true_hu: (N,), of the CT.
+        tissues: (N,), of the CT.
     """
-    members = torch.nn.functional.one_hot(labels.long().flatten(), k).double()[None]
-    hu, true_hu = (intensity_to_hu(volume.double()).flatten()[None] for volume in (pred, truth))
-    table = {name: value[0] for name, value in cluster_statistics(members, hu, (hu - true_hu).abs()).items()}
-    counts, names = contingency(labels, tissues, k), list(TISSUES)
+    members = torch.nn.functional.one_hot(labels).double()[None]
+    error = (hu - true_hu).abs()[None].double()
+    table = {name: value[0] for name, value in cluster_statistics(members, hu[None].double(), error).items()}
+    counts, names = contingency(labels, tissues), list(TISSUES)
     rows = []
     for number in torch.nonzero(table["size"] > 0)[:, 0].tolist():
         share = counts[number] / counts[number].sum()
         rows.append(
             {
-                "cluster": number + 1,
+                "cluster": number,
                 "voxels": int(table["size"][number]),
                 "mean_hu": round(float(table["mean"][number]), 1),
                 "variance_hu2": round(float(table["variance"][number]), 1),

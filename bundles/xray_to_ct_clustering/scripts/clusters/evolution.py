@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .shared.io.atomic import atomic_path
-from .shared.networks.clustering.network import BiplanarCTNetwork
-from .shared.pictures.volume_preview import label_colour, to_grey
-from .voxel_clusters import voxel_clusters
+from ..shared.io.atomic import atomic_path
+from ..shared.networks.clustering.network import BiplanarCTNetwork
+from ..shared.pictures.volume_preview import label_colour, to_grey
+from .voxels import voxel_clusters
 
 FRAME_MS = 250
 ZOOM = 4

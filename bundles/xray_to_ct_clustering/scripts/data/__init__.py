@@ -1,0 +1,1 @@
+"""Training data: patients, their variation, and X-rays rendered from them."""
