@@ -57,7 +57,7 @@ def evaluation_cases(
     if split != "all" and not divided:
         cases = split_cases(cases, split, shares, seed)
     if not cases:
-        raise CaseError(root, f"has no case in the split {split}", "give more cases, or --evaluated_split all")
+        raise CaseError(root, f"has no case in the split {split}", "give more cases, or --split all")
     return [{"image": case["ct"], **{key: value for key, value in case.items() if key != "ct"}} for case in cases]
 
 

@@ -40,11 +40,10 @@ def make_data(bundle: Path, folder: Path) -> Data:
         for name in ("ct.nii.gz", "mr_t1.nii.gz"):
             if (heads / "validation" / f"head_{seed}" / name).exists():
                 shutil.copy(heads / "validation" / f"head_{seed}" / name, new / f"head_{seed}" / name)
-    annotated = {"dataset_dir": heads}
     return Data(
-        train=annotated,
+        train={"dataset_dir": heads, "cache_dir": folder / "cache"},
         inference={"dataset_dir": new},
-        evaluate={**annotated, **ONE_LOOK},
+        evaluate={"dataset_dir": heads},
         cases=tuple(f"head_{seed}" for seed in HELD_SEEDS),
     )
 
@@ -96,14 +95,14 @@ SPEC = BundleSpec(
         **NETWORK,
         **FLOAT32,
         "spacing_mm": 8.0,
-        "image_size": [32, 32, 32],
+        "crop_size": [32, 32, 32],
         "samples_per_epoch": 4,
         "phantoms": 0,
         "val_interval": 1,
         "num_workers": 0,
     },
     early_stop={"learning_rate": 0, "patience": 1},
-    inference={**NETWORK, **ONE_LOOK, "spacing_mm": 8.0, "image_size": [32, 32, 32]},
+    inference={**NETWORK, **ONE_LOOK, "spacing_mm": 8.0, "crop_size": [32, 32, 32]},
     results=("{case}_segmentation.nii.gz", "{case}_segmentation.json", "{case}_preview.png"),
     run_results=(),
     preview="{case}_preview.png",
