@@ -15,10 +15,9 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
 
-from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS
 from shared.geometry.grids import volume_affine
 from shared.io.itk_images import to_sitk, write_image
-from tests.han_segmentation.heads import head
+from tests.han_segmentation.heads import NAMES, NUMBERS, head
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "han_segmentation"
 SETTINGS = {
