@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Mapping
 
 import numpy as np
 import SimpleITK as sitk
@@ -51,6 +52,7 @@ def draw_plane(
     size: tuple[float, float],
     scale: float,
     tint: float = 0.0,
+    colours: Mapping[int, tuple[int, int, int]] | None = None,
 ) -> Image.Image:
     """One plane enlarged, outlines one pixel of the picture wide.
 
@@ -61,6 +63,7 @@ def draw_plane(
         size: (width, height) of the plane, mm or its own pixels.
         scale: pixels of the picture per unit of the size.
         tint: share of its colour inside of a label.
+        colours: of the labels; :func:`label_colour` where None.
     """
     pixels = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
     picture = np.array(Image.fromarray(grey).resize(pixels, Image.Resampling.BILINEAR).convert("RGB"))
@@ -72,7 +75,7 @@ def draw_plane(
         enlarged = labels[np.ix_(rows, columns)]
         border = outlines(enlarged)
         for label in np.unique(border[border > 0]):
-            colour = np.array(label_colour(int(label)))
+            colour = np.array(label_colour(int(label)) if colours is None else colours[int(label)])
             inside = enlarged == label
             picture[inside] = ((1 - tint) * picture[inside] + tint * colour).astype(np.uint8)
             picture[border == label] = colour

@@ -5,8 +5,13 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from bundles.han_segmentation.scripts.organs import read_organs
 from bundles.han_segmentation.scripts.phantoms import HeadNeckPhantom, make_head_neck
 from bundles.han_segmentation.scripts.phantoms.dataset import write_han_seg_case, write_nifti_case
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "han_segmentation"
+TABLE = read_organs(BUNDLE / "configs" / "organs.json")
+NAMES, NUMBERS, PAIRS, SMALL_ORGANS = TABLE.names, TABLE.numbers, TABLE.pairs, TABLE.small
 
 
 @cache

@@ -12,9 +12,9 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from bundles.han_segmentation.scripts.attention import SaveAttentiond, asking_tokens, attention_of
-from bundles.han_segmentation.scripts.organs import NUMBERS
 from shared.io.errors import CaseError
 from shared.networks.han import HanTransformer
+from tests.han_segmentation.heads import NUMBERS, TABLE
 
 CHANNELS = 4
 
@@ -52,10 +52,10 @@ def test_files_are_written_on_request(network: HanTransformer, tmp_path: Path) -
     logits = torch.zeros(31, 14, 20, 9)
     logits[NUMBERS["Brainstem"], 4:8, 4:8, 4:8] = 5
     item = {"case": "head", "image": image, "pred": logits}
-    SaveAttentiond("pred", network, None, tmp_path)(item)
-    SaveAttentiond("pred", network, "all", None)(item)
+    SaveAttentiond("pred", network, TABLE, None, tmp_path)(item)
+    SaveAttentiond("pred", network, TABLE, "all", None)(item)
     assert list(tmp_path.iterdir()) == []
-    SaveAttentiond("pred", network, "Brainstem", tmp_path)(item)
+    SaveAttentiond("pred", network, TABLE, "Brainstem", tmp_path)(item)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["head_attention.nii.gz", "head_attention.png"]
     saved = nibabel.load(tmp_path / "head_attention.nii.gz")
     step = network.divisor
@@ -65,6 +65,6 @@ def test_files_are_written_on_request(network: HanTransformer, tmp_path: Path) -
     with Image.open(tmp_path / "head_attention.png") as picture:
         assert np.asarray(picture).std() > 5
     with pytest.raises(CaseError, match="Brainstem"):
-        SaveAttentiond("pred", network, "Nose", tmp_path)
+        SaveAttentiond("pred", network, TABLE, "Nose", tmp_path)
     with pytest.raises(CaseError, match="a .pt file"):
-        SaveAttentiond("pred", torch.nn.Identity(), "all", tmp_path)(item)
+        SaveAttentiond("pred", torch.nn.Identity(), TABLE, "all", tmp_path)(item)

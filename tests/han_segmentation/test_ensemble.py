@@ -10,15 +10,16 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor, nn
 
+from bundles.han_segmentation.scripts.data import OnlyOrgans
 from bundles.han_segmentation.scripts.ensemble import AverageMembersd, averaged, load_members, organ_box
 from bundles.han_segmentation.scripts.inferer import HanInferer
 from bundles.han_segmentation.scripts.losses import PartialLoss
-from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, mirrored_numbers
-from bundles.han_segmentation.scripts.samples import OnlyOrgans
 from shared.io.errors import CaseError
+from tests.han_segmentation.heads import NAMES, NUMBERS, TABLE
 
 STEM, LEFT, RIGHT, LIPS = (NUMBERS[name] for name in ("Brainstem", "Parotid_L", "Parotid_R", "Lips"))
 ORGANS = (STEM, LEFT, RIGHT)
+NAMED = tuple(NAMES[number] for number in ORGANS)
 CLASSES = len(NAMES) + 1
 
 
@@ -54,14 +55,14 @@ def test_logits_of_few_organs_stand_in_their_channels() -> None:
         return torch.cat([window * n + places * (n % 3) for n in range(4)], dim=1)
 
     head = torch.rand(1, 1, 16, 16, 16)
-    logits = HanInferer((16, 16, 16), amp=False, organs=ORGANS, background_bias=2.0)(head, network)
+    logits = HanInferer(TABLE, (16, 16, 16), amp=False, organs=NAMED, background_bias=2.0)(head, network)
     assert logits.shape == (1, CLASSES, 16, 16, 16)
     torch.testing.assert_close(logits[:, ORGANS], network(head)[:, 1:])
     torch.testing.assert_close(logits[:, 0], network(head)[:, 0] + 2)
     others = [n for n in NAMES if n not in ORGANS]
     assert bool((logits[:, others] == -torch.inf).all()) and bool((logits.softmax(dim=1)[:, others] == 0).all())
-    both = HanInferer((16, 16, 16), amp=False, organs=ORGANS, mirror=True)
-    exchanged = torch.from_numpy(mirrored_numbers().astype(np.int64))
+    both = HanInferer(TABLE, (16, 16, 16), amp=False, organs=NAMED, mirror=True)
+    exchanged = torch.from_numpy(TABLE.mirrored_numbers().astype(np.int64))
     torch.testing.assert_close(both(head.flip(2), network).flip(2)[:, exchanged], both(head, network))
 
 
@@ -74,18 +75,20 @@ def test_loss_of_few_organs_is_that_of_a_network_that_draws_all_but_knows_those_
     valid[0, list(ORGANS)] = 1
     valid[1, [STEM, RIGHT]] = 1
     target = {"labels": labels, "valid": valid}
-    torch.testing.assert_close(PartialLoss(organs=ORGANS)(few, target), PartialLoss()(logits, target))
+    torch.testing.assert_close(PartialLoss(TABLE, organs=NAMED)(few, target), PartialLoss(TABLE)(logits, target))
     known = {**target, "valid": torch.ones(2, CLASSES)}  # what it cannot draw is nothing to it
     drawn = {**target, "valid": torch.zeros(2, CLASSES).index_fill(1, torch.tensor(ORGANS), 1)}
-    torch.testing.assert_close(PartialLoss(organs=ORGANS)(few, known), PartialLoss(organs=ORGANS)(few, drawn))
+    torch.testing.assert_close(
+        PartialLoss(TABLE, organs=NAMED)(few, known), PartialLoss(TABLE, organs=NAMED)(few, drawn)
+    )
 
 
 def test_contours_of_other_organs_are_forgotten() -> None:
     case = {"case": "a", "labels": np.array([[[0, STEM, LIPS, LEFT]]], np.uint8), "valid": np.ones(CLASSES, np.float32)}
-    known = OnlyOrgans(ORGANS)(case)
+    known = OnlyOrgans(TABLE, NAMED)(case)
     assert known["labels"].tolist() == [[[0, STEM, 0, LEFT]]] and known["labels"].dtype == np.uint8
     assert np.flatnonzero(known["valid"]).tolist() == [0, *sorted(ORGANS)]
-    assert OnlyOrgans()(case)["labels"] is case["labels"]
+    assert OnlyOrgans(TABLE)(case)["labels"] is case["labels"]
 
 
 class Says(nn.Module):
@@ -122,7 +125,7 @@ def test_members_outvote_the_first_look_around_what_it_found(tmp_path: Path) -> 
     image = MetaTensor(torch.rand(5, 20, 20, 20), affine=torch.diag(torch.tensor([3.0, 3.0, 3.0, 1.0])))
     first = torch.zeros(CLASSES, 20, 20, 20)
     first[0] = 10.0
-    step = AverageMembersd("pred", members, HanInferer((8, 8, 8), amp=False, organs=ORGANS), ORGANS, margin_mm=6.0)
+    step = AverageMembersd("pred", members, HanInferer(TABLE, (8, 8, 8), amp=False, organs=NAMED), TABLE, NAMED, 6.0)
     assert step({"image": image, "pred": first})["pred"] is first  # nothing found, nothing asked
     first[RIGHT, 10, 10, 10] = 20.0
     found = step({"image": image, "pred": first.clone()})["pred"].softmax(dim=0)
@@ -139,4 +142,4 @@ def test_no_weights_are_no_members() -> None:
     with pytest.raises(CaseError, match="no such weights file"):
         load_members(Says(), ["missing.pt"])
     item = {"image": torch.zeros(5, 8, 8, 8), "pred": torch.rand(CLASSES, 8, 8, 8)}
-    assert AverageMembersd("pred", [], HanInferer(), ORGANS)(item)["pred"] is item["pred"]
+    assert AverageMembersd("pred", [], HanInferer(TABLE), TABLE, NAMED)(item)["pred"] is item["pred"]

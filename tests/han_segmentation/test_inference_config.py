@@ -15,10 +15,9 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose
 
-from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS
 from shared.geometry.grids import volume_affine
 from shared.io.itk_images import to_sitk, write_image
-from tests.han_segmentation.heads import head
+from tests.han_segmentation.heads import NAMES, NUMBERS, head
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "han_segmentation"
 SETTINGS = {
@@ -26,6 +25,7 @@ SETTINGS = {
     "network_def#depth": 1,
     "network_def#num_heads": 2,
     "spacing_mm": 6.0,
+    "fine_ckpt_path": "",
     "ensemble_ckpt_paths": [],
     "device": torch.device("cpu"),
 }
@@ -78,22 +78,22 @@ def test_one_image_as_a_server_hands_it_over(parser: ConfigParser, tmp_path: Pat
     assert found[truth].all() and not found.all()
 
 
-@pytest.mark.parametrize("config", [["inference.json"], ["train.json", "evaluate.json"]])
+@pytest.mark.parametrize("config", [["inference.json"], ["inference.json", "evaluate.json"]])
 def test_options_of_the_looks(parser: ConfigParser, config: list[str]) -> None:
     """The bias counts in all looks; the first one and the ensemble are mirrored each by an option of its own."""
     parser.read_config([str(BUNDLE / "configs" / name) for name in config])
     parser["bundle_root"], parser["background_bias"] = str(BUNDLE), 1.5
     parser["mirror"], parser["ensemble_mirror"] = True, False
-    first = parser.get_parsed_content("inferer" if config == ["inference.json"] else "validate#inferer")
+    first = parser.get_parsed_content("inferer")
     others = [parser.get_parsed_content(name) for name in ("ensemble_inferer", "fine_inferer")]
     assert [look.background_bias for look in (first, *others)] == [1.5] * 3
     assert [look.mirror for look in (first, *others)] == [True, False, False]
     assert len(others[0].organs) == 5 and not first.organs and not others[1].organs
 
 
-@pytest.mark.parametrize("config", [["inference.json"], ["train.json", "evaluate.json"]])
+@pytest.mark.parametrize("config", [["inference.json"], ["inference.json", "evaluate.json"]])
 def test_the_ensemble_is_mirrored_and_the_first_look_is_not(parser: ConfigParser, config: list[str]) -> None:
     parser.read_config([str(BUNDLE / "configs" / name) for name in config])
     parser["bundle_root"] = str(BUNDLE)
-    first = parser.get_parsed_content("inferer" if config == ["inference.json"] else "validate#inferer")
+    first = parser.get_parsed_content("inferer")
     assert not first.mirror and parser.get_parsed_content("ensemble_inferer").mirror

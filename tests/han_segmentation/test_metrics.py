@@ -12,8 +12,7 @@ from monai.data import MetaTensor
 
 from bundles.han_segmentation.scripts.evaluation import measure_case, write_report
 from bundles.han_segmentation.scripts.metrics import mask_figures, organ_dice, slice_wise_dice
-from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, mirrored_numbers
-from tests.han_segmentation.heads import head
+from tests.han_segmentation.heads import NAMES, NUMBERS, TABLE, head
 
 KNOWN = np.ones(31, bool)
 
@@ -31,7 +30,7 @@ def test_predicting_nothing_scores_nothing() -> None:
     truth = head().labels
     nothing = np.zeros_like(truth)
     assert (organ_dice(nothing, truth, KNOWN) == 0).all()
-    row = measure_case(item(nothing))
+    row = measure_case(item(nothing), TABLE)
     assert row["dice_mean"] == 0 and all(figures["surface_dice"] == 0 for figures in row["organs"].values())
     inflated = {name: figures["slice_wise"] for name, figures in row["organs"].items()}
     assert np.mean(list(inflated.values())) > 0.8 and inflated["Cochlea_L"] > 0.95 > inflated["SpinalCord"]
@@ -71,11 +70,14 @@ def test_report(tmp_path: Path) -> None:
     truth = head().labels
     known = KNOWN.copy()
     known[NUMBERS["Lips"]] = False
-    right, exchanged = measure_case(item(truth, known)), measure_case(item(mirrored_numbers()[truth]))
+    right, exchanged = (
+        measure_case(item(truth, known), TABLE),
+        measure_case(item(TABLE.mirrored_numbers()[truth]), TABLE),
+    )
     assert right["dice_mean"] == 1 and right["sides_exchanged"] == 0 and "Lips" not in right["organs"]
     assert exchanged["sides_exchanged"] == 8 and exchanged["sides_renamed"] == 0
-    assert measure_case(item(truth) | {"side_notes": ["A_Carotid_L lay on the wrong side"]})["sides_renamed"] == 1
-    write_report([right, {**exchanged, "case": "other"}], str(tmp_path))
+    assert measure_case(item(truth) | {"renamed_sides": [(1,)]}, TABLE)["sides_renamed"] == 1
+    write_report([right, {**exchanged, "case": "other"}], str(tmp_path), TABLE)
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "metrics.csv", "organs.csv", "organs.png"}
     document = json.loads((tmp_path / "metrics.json").read_text())
     lines = {line["organ"]: line for line in document["organs"]}

@@ -18,7 +18,7 @@ from bundles.han_segmentation.scripts.mr_registration import (
     normalised_information,
     target_error,
 )
-from bundles.han_segmentation.scripts.registration_study import template_pair
+from bundles.han_segmentation.scripts.mr_registration_study import template_pair
 from shared.geometry.rigid import rigid_matrix
 from shared.io.itk_images import image_center, map_points, move_image, to_sitk
 from tests.han_segmentation.heads import head

@@ -16,7 +16,7 @@ from tests.han_segmentation.heads import nifti_folder
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "han_segmentation"
 MEMBER = {"ensemble_network_def#widths": [4, 4, 8], "ensemble_network_def#num_heads": 2}
-FIRST = {"network_def#widths": [4, 4, 8], "network_def#num_heads": 2, "spacing_mm": 8.0, "image_size": [32, 32, 32]}
+FIRST = {"network_def#widths": [4, 4, 8], "network_def#num_heads": 2, "spacing_mm": 8.0, "crop_size": [32, 32, 32]}
 TRAIN = {"samples_per_epoch": 2, "epochs": 1, "val_interval": 1, "phantoms": 0, "num_workers": 0}
 
 
@@ -40,7 +40,8 @@ def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_members_of_the_ensemble(heads: Path, tmp_path: Path) -> None:
     """A member is trained, evaluated with the first look, and changes what inference finds."""
-    options = {**FIRST, **TRAIN, "dataset_dir": heads, "output_dir": tmp_path / "member"}
+    options = {**FIRST, **TRAIN, "dataset_dir": heads, "cache_dir": tmp_path / "cache"}
+    options["output_dir"] = tmp_path / "member"
     execute(["train.json", "train_ensemble.json"], {**options, **MEMBER, "network_def#widths": [9, 9]})
     member = tmp_path / "member" / "model.pt"
     assert torch.load(member, weights_only=True)["head.bias"].shape == (6,)
@@ -48,8 +49,7 @@ def test_members_of_the_ensemble(heads: Path, tmp_path: Path) -> None:
     looks = {**FIRST, **MEMBER, "ckpt_path": tmp_path / "first" / "model.pt", "fine_ckpt_path": ""}
     for name, members in (("alone", []), ("both", [str(member)])):
         given = {**looks, "dataset_dir": heads, "output_dir": tmp_path / name, "ensemble_ckpt_paths": members}
-        execute(["train.json", "evaluate.json"], given)
-        execute(["inference.json"], {**given, "dataset_dir": heads / "validation"})
+        execute(["inference.json", "evaluate.json"], given)
     results = [
         json.loads((tmp_path / name / "of_validation_segmentation.json").read_text())["volumes_ml"]
         for name in ("alone", "both")
@@ -67,8 +67,8 @@ def test_slices(heads: Path, tmp_path: Path) -> None:
         "slice_network_def#depth": 1,
         "dataset_dir": heads,
     }
-    configs = ["train.json", "train_slices.json"]
-    execute(configs, {**small, **TRAIN, "output_dir": tmp_path / "runs"})
-    weights = {"ckpt_path": tmp_path / "runs" / "model.pt", "fine_ckpt_path": "", "ensemble_ckpt_paths": []}
-    options = {**small, **weights, "network#network": "@slice_network_def", "output_dir": tmp_path / "eval"}
-    assert "mean Dice" in execute([*configs, "evaluate.json"], options)
+    cache = {"cache_dir": tmp_path / "cache"}
+    execute(["train.json", "train_slices.json"], {**small, **TRAIN, **cache, "output_dir": tmp_path / "runs"})
+    weights = {"ckpt_path": tmp_path / "runs" / "model.pt"}
+    options = {**small, **weights, "output_dir": tmp_path / "eval"}
+    assert "mean Dice" in execute(["inference.json", "inference_slices.json", "evaluate.json"], options)

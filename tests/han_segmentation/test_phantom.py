@@ -10,11 +10,11 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, ORGANS, PAIRS, mirrored_numbers
 from bundles.han_segmentation.scripts.phantoms import HeadNeckPhantom, make_head_neck, write_head_neck_dataset
-from bundles.han_segmentation.scripts.phantoms.canvas import KEEP, Canvas
+from bundles.han_segmentation.scripts.phantoms.canvas import KEEP, HeadCanvas
 from bundles.han_segmentation.scripts.phantoms.shapes import put_ellipsoid
 from shared.io.itk_images import read_image
+from tests.han_segmentation.heads import NAMES, NUMBERS, PAIRS, TABLE
 
 # millilitres, from small women to large men with room for the simple shapes
 VOLUMES_ML = {
@@ -75,7 +75,7 @@ def test_contrast_of_ct_and_connected_organs(head):
     assert median("Bone_Mandible") > 300 and abs(median("Brainstem") - 30) < 25 and median("Eye_PL") < 40
     assert median("Parotid_L") < median("Glnd_Submand_L") < median("Glnd_Thyroid") + 40
     assert head.ct.min() < -950
-    for organ in ORGANS:
+    for organ in TABLE.organs:
         if organ.name in ("BuccalMucosa", "Arytenoid", "Glnd_Thyroid"):
             continue
         parts, count = ndimage.label(head.labels == organ.number, np.ones((3, 3, 3)))
@@ -84,7 +84,7 @@ def test_contrast_of_ct_and_connected_organs(head):
 
 
 def test_left_and_right_differ(head):
-    mirrored = mirrored_numbers()[head.labels[::-1]]
+    mirrored = TABLE.mirrored_numbers()[head.labels[::-1]]
     sizes = [np.bincount(labels.ravel(), minlength=31) for labels in (head.labels, mirrored)]
     unequal = [left for left, _ in PAIRS if abs(np.log(sizes[0][left] / sizes[1][left])) > 0.05]
     assert len(unequal) >= 3
@@ -122,7 +122,7 @@ def test_missing_organs_are_there_but_not_drawn():
 
 def test_shapes_keep_their_volume_and_labels_inside_them():
     points = np.stack(np.meshgrid(*[np.arange(-12.0, 12.1, 1.0)] * 3, indexing="ij")).astype(np.float32)
-    canvas = Canvas(points, 1.0, {"air": 0.0, "fat": 1.0, "lens": 5.0}, {"Lips": 23})
+    canvas = HeadCanvas(points, 1.0, {"air": 0.0, "fat": 1.0, "lens": 5.0}, {"Lips": 23})
     canvas.body[:] = -100.0
     put_ellipsoid(canvas, (0, 1, 0), (9, 7, 6), "fat", "Lips")
     expected = 4 / 3 * np.pi * 9 * 7 * 6

@@ -9,15 +9,15 @@ import pytest
 from monai.transforms import Compose
 from PIL import Image
 
-from bundles.han_segmentation.scripts.dataset import PrepareHan
-from bundles.han_segmentation.scripts.han_cases import find_han_cases
+from bundles.han_segmentation.scripts.cases import find_han_cases
+from bundles.han_segmentation.scripts.data import PrepareHan
 from bundles.han_segmentation.scripts.preprocess import CheckReference, write_cache, write_pictures
 from shared.engines.case_evaluator import CaseDataset
-from tests.han_segmentation.heads import han_seg_folder, nifti_folder
+from tests.han_segmentation.heads import TABLE, han_seg_folder, nifti_folder
 
 
 def data_set(root: Path, cache: Path) -> CaseDataset:
-    return CaseDataset(find_han_cases(root), Compose([CheckReference(), PrepareHan(cache, 5.0)]))
+    return CaseDataset(find_han_cases(root, TABLE), Compose([CheckReference(), PrepareHan(cache, 5.0, TABLE)]))
 
 
 def test_a_data_set_is_prepared_once_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +26,7 @@ def test_a_data_set_is_prepared_once_and_drawn(tmp_path: Path, monkeypatch: pyte
     write_cache(data_set(cases, cache))
     (kept,) = cache.iterdir()
     monkeypatch.setattr(PrepareHan, "prepare", lambda *_: pytest.fail("prepared again"))
-    write_pictures(data_set(cases, cache), str(pictures))
+    write_pictures(data_set(cases, cache), str(pictures), TABLE)
     assert [path.name for path in cache.iterdir()] == [kept.name]
     with Image.open(pictures / "case_01.png") as picture:
         upper, lower = np.array_split(np.asarray(picture.convert("L")), 2)

@@ -14,16 +14,16 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, SaveImaged
 from PIL import Image
 
-from bundles.han_segmentation.scripts.han_picture import LEVELS, axial_levels, han_picture
-from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, PAIRS, mirrored_numbers
+from bundles.han_segmentation.scripts.pictures import axial_levels, han_picture
 from bundles.han_segmentation.scripts.results import CaseLayout, HanResultsd, case_document, case_warnings
 from shared.io.itk_images import index_matrix, read_image, same_grid
 from shared.io.volumes import VolumeReader
 from shared.io.writers import AtomicVolumeWriter
-from tests.han_segmentation.heads import head
+from tests.han_segmentation.heads import NAMES, NUMBERS, PAIRS, TABLE, head
 from tests.io.test_volumes import SHAPE, write_series
 
 NO_MR = {"used": False}
+EVERY = TABLE.shown("all")
 
 
 def tensor(array: np.ndarray, affine: np.ndarray, name: str = "ct.nii.gz") -> MetaTensor:
@@ -35,14 +35,14 @@ def save(output: Path, ct: MetaTensor, labels: MetaTensor, case: str, **more: st
     writer = f"{AtomicVolumeWriter.__module__}.{AtomicVolumeWriter.__name__}"
     layout = CaseLayout(output)
     saver = SaveImaged("pred", folder_layout=layout, output_dtype="uint8", resample=False, writer=writer)
-    return Compose([HanResultsd("pred", output_dir=output), saver])(
+    return Compose([HanResultsd("pred", TABLE, "all", output_dir=output), saver])(
         {"case": case, "original": ct, "pred": labels, **more}
     )
 
 
 def test_volumes_and_names() -> None:
     phantom = head()
-    document = case_document("head", phantom.labels, phantom.affine, NO_MR)
+    document = case_document("head", phantom.labels, phantom.affine, NO_MR, TABLE, EVERY)
     assert document["labels"] == {str(number): name for number, name in NAMES.items()}
     voxel_ml = 4.0**3 / 1000
     for name, volume in document["volumes_ml"].items():
@@ -52,15 +52,18 @@ def test_volumes_and_names() -> None:
 
 def test_warnings() -> None:
     phantom = head()
-    spacing = np.diag([3.0, 3.0, 3.0, 1.0])
-    usual = case_warnings(phantom.labels, spacing)
+    spacing = np.diag([3.6, 3.6, 3.6, 1.0])
+    usual = case_warnings(phantom.labels, spacing, TABLE, EVERY)
     assert not any("exchanged" in line or "not found" in line for line in usual)
     assert any(line.startswith("cut off by the end of the CT") and "SpinalCord" in line for line in usual)
-    exchanged = case_warnings(mirrored_numbers()[phantom.labels], spacing)
+    exchanged = case_warnings(TABLE.mirrored_numbers()[phantom.labels], spacing, TABLE, EVERY)
     assert sum("exchanged" in line for line in exchanged) == len(PAIRS)
     upper = np.where(phantom.labels == NUMBERS["Glottis"], 0, phantom.labels)
-    assert "not found, perhaps outside of the view: Glottis" in case_warnings(upper, spacing)
-    assert any("voxels are 5.0 mm" in line for line in case_warnings(phantom.labels, np.diag([1.0, 1.0, 5.0, 1.0])))
+    assert "not found, perhaps outside of the view: Glottis" in case_warnings(upper, spacing, TABLE, EVERY)
+    assert any(
+        "voxels are 5.0 mm" in line
+        for line in case_warnings(phantom.labels, np.diag([1.0, 1.0, 5.0, 1.0]), TABLE, EVERY)
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,15 +104,15 @@ def test_a_dicom_series_gets_a_structure_set(tmp_path: Path) -> None:
 def test_without_a_name_nothing_is_written(tmp_path: Path) -> None:
     phantom = head()
     ct, labels = tensor(phantom.ct, phantom.affine), tensor(phantom.labels, phantom.affine)
-    result = HanResultsd("pred", output_dir=tmp_path)({"original": ct, "pred": labels})
+    result = HanResultsd("pred", TABLE, "all", output_dir=tmp_path)({"original": ct, "pred": labels})
     assert list(tmp_path.iterdir()) == [] and len(result["result"]["volumes_ml"]) == 30
 
 
 def test_picture_shows_the_organs_and_copes_without() -> None:
     phantom = head()
-    levels = axial_levels(phantom.labels)
+    levels = axial_levels(phantom.labels, TABLE.axial_planes)
     assert levels == sorted(levels, reverse=True), "from the head down"
-    for level, names in zip(levels, LEVELS, strict=True):
-        assert set(np.unique(phantom.labels[:, :, level])) & {NUMBERS[name] for name in names}
+    for level, organs in zip(levels, TABLE.axial_planes, strict=True):
+        assert set(np.unique(phantom.labels[:, :, level])) & set(organs)
     ct, labels = tensor(phantom.ct, phantom.affine), tensor(phantom.labels, phantom.affine)
-    assert han_picture(ct, labels * 0, ["nothing found"]).size != han_picture(ct, labels).size
+    assert han_picture(ct, labels * 0, TABLE, ["nothing found"]).size != han_picture(ct, labels, TABLE).size

@@ -10,10 +10,10 @@ import pytest
 from matplotlib.path import Path as Polygon
 from pydicom.uid import RTStructureSetStorage, generate_uid
 
-from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS
-from bundles.han_segmentation.scripts.rtstruct import is_series, slice_contours, write_structure_set
+from bundles.han_segmentation.scripts.rtstruct import Series, is_series, slice_contours, structure_set
 from shared.io.image_files import LPS_TO_RAS
 from shared.io.volumes import VolumeReader
+from tests.han_segmentation.heads import NUMBERS, TABLE
 from tests.io.test_volumes import SHAPE, write_series
 
 
@@ -50,13 +50,13 @@ def test_a_structure_set_opened_again_is_the_label_map(tmp_path: Path, direction
     folder = write_series(tmp_path / "ct", name=direction, **known)
     _, meta = VolumeReader().get_data(folder)
     path = tmp_path / "set.dcm"
-    write_structure_set(labels(), folder, path, NAMES)
+    structure_set(labels(), Series.read(folder), TABLE).save_as(path, enforce_file_format=True)
     data = pydicom.dcmread(path)
     np.testing.assert_array_equal(filled(data, LPS_TO_RAS @ meta["affine"]), labels())
 
     assert data.SOPClassUID == RTStructureSetStorage and data.Modality == "RTSTRUCT"
     assert all(data[tag].value == value for tag, value in known.items() if tag != "FrameOfReferenceUID")
-    assert [roi.ROIName for roi in data.StructureSetROISequence] == ["Bone_Mandible", "Cochlea_R", "Parotid_L"]
+    assert [roi.ROIName for roi in data.StructureSetROISequence] == ["Bone_Mandible", "Cochlea_R^phantoms", "Parotid_L"]
     assert {roi.ReferencedFrameOfReferenceUID for roi in data.StructureSetROISequence} == {known["FrameOfReferenceUID"]}
     slices = {pydicom.dcmread(file).SOPInstanceUID: pydicom.dcmread(file) for file in folder.iterdir()}
     for organ in data.ROIContourSequence:
@@ -72,7 +72,7 @@ def test_series_without_study_and_repeated_writing(tmp_path: Path) -> None:
     assert is_series(folder) and not is_series(tmp_path) and not is_series(next(folder.iterdir()))
     files = [tmp_path / name for name in ("first.dcm", "second.dcm", "other.dcm")]
     for file, marks in zip(files, (labels(), labels(), labels()[::-1]), strict=True):
-        write_structure_set(marks, folder, file, NAMES)
+        structure_set(marks, Series.read(folder), TABLE).save_as(file, enforce_file_format=True)
     first, second, other = (pydicom.dcmread(file) for file in files)
     assert first.SOPInstanceUID == second.SOPInstanceUID != other.SOPInstanceUID
     assert first.StudyInstanceUID == other.StudyInstanceUID and first.StudyInstanceUID

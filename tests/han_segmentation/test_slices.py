@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from bundles.han_segmentation.scripts.dataset import PrepareHan
+from bundles.han_segmentation.scripts.data import PrepareHan
 from bundles.han_segmentation.scripts.slices import RecentCases, SliceInferer, SliceSample
+from tests.han_segmentation.heads import TABLE
 
 
 def case(shape: tuple[int, int, int] = (30, 20, 9)) -> dict:
@@ -25,14 +26,14 @@ def test_few_cases_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     opened = []
     monkeypatch.setattr(PrepareHan, "key", lambda self, data: data["case"])
     monkeypatch.setattr(PrepareHan, "__call__", lambda self, data: opened.append(data["case"]) or {"of": data["case"]})
-    recent = RecentCases(PrepareHan(tmp_path, 3.0), cases=2)
+    recent = RecentCases(PrepareHan(tmp_path, 3.0, TABLE), cases=2)
     assert [recent({"case": name})["of"] for name in "abacab"] == list("abacab")
     assert opened == ["a", "b", "c", "b"] and list(recent.opened) == ["a", "b"]
 
 
 @pytest.mark.parametrize("size", [16, 64])
 def test_slices_keep_image_and_labels_together(size: int) -> None:
-    sample = SliceSample(size, foreground=1.0).set_random_state(0)(case())
+    sample = SliceSample(size, TABLE, foreground=1.0).set_random_state(0)(case())
     assert sample["image"].shape == (2, size, size) and sample["labels"].shape == (1, size, size)
     assert torch.equal(sample["image"][0] > 0.5, sample["labels"][0] == 5) and bool((sample["labels"] == 5).any())
 

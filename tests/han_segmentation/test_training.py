@@ -8,17 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from bundles.han_segmentation.scripts.dataset import PrepareHan, han_datalist, split_cases
-from bundles.han_segmentation.scripts.han_cases import find_han_cases
-from bundles.han_segmentation.scripts.han_reader import validity_mask
+from bundles.han_segmentation.scripts.augmentation import HanSample
+from bundles.han_segmentation.scripts.cases import find_han_cases
+from bundles.han_segmentation.scripts.contours import validity_mask
+from bundles.han_segmentation.scripts.data import (
+    PickCase,
+    PrepareHan,
+    WholeCase,
+    han_datalist,
+    mixed_epoch,
+    split_cases,
+)
 from bundles.han_segmentation.scripts.inferer import HanInferer
 from bundles.han_segmentation.scripts.losses import PartialLoss, WeightedSliceLoss
-from bundles.han_segmentation.scripts.organs import NUMBERS, mirrored_numbers
-from bundles.han_segmentation.scripts.samples import HanSample, PickCase, WholeCase, mixed_epoch
 from bundles.han_segmentation.scripts.training import start_network, warmup_decay
 from shared.io.errors import CaseError
 from shared.training.seeding import mix_seed
-from tests.han_segmentation.heads import head, nifti_folder
+from tests.han_segmentation.heads import NUMBERS, TABLE, head, nifti_folder
 
 STEM, LEFT, RIGHT = NUMBERS["Brainstem"], NUMBERS["Parotid_L"], NUMBERS["Parotid_R"]
 
@@ -27,8 +33,8 @@ STEM, LEFT, RIGHT = NUMBERS["Brainstem"], NUMBERS["Parotid_L"], NUMBERS["Parotid
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict:
     root = tmp_path_factory.mktemp("prepared")
     nifti_folder(root / "cases")
-    (case,) = find_han_cases(root / "cases")
-    return PrepareHan(root / "cache", 5.0)(case)
+    (case,) = find_han_cases(root / "cases", TABLE)
+    return PrepareHan(root / "cache", 5.0, TABLE)(case)
 
 
 def test_patients_are_split_and_never_shared() -> None:
@@ -42,14 +48,14 @@ def test_patients_are_split_and_never_shared() -> None:
 def test_folders_decide_where_there_are_some(tmp_path: Path) -> None:
     for part in ("train", "validation"):
         nifti_folder(tmp_path / part, f"of_{part}")
-    assert [case["case"] for case in han_datalist(tmp_path, "val")] == ["of_validation"]
+    assert [case["case"] for case in han_datalist(tmp_path, "val", TABLE)] == ["of_validation"]
     (tmp_path / "train" / "of_train" / "labels.nii.gz").unlink()
     with pytest.raises(CaseError, match="has no contours"):
-        han_datalist(tmp_path, "train")
+        han_datalist(tmp_path, "train", TABLE)
 
 
 def test_patients_and_phantoms_have_equal_shares() -> None:
-    cases = [{"case": "p", "openkbp": ""}] * 2 + [{"case": "h"}] * 5
+    cases = [{"case": "p"}] * 2 + [{"case": "h", "phantom": True}] * 5
     items = mixed_epoch(cases, 10)
     pick = PickCase()
     pick.set_random_state(seed=0)
@@ -58,16 +64,15 @@ def test_patients_and_phantoms_have_equal_shares() -> None:
 
 @pytest.mark.parametrize(("share", "patients"), [(0.0, 0), (0.25, 5), (0.6, 12), (1.0, 20)])
 def test_share_of_patients(share: float, patients: int) -> None:
-    kinds = [
-        "openkbp" in item["cases"][0] for item in mixed_epoch([{"case": "p", "openkbp": ""}, {"case": "h"}], 20, share)
-    ]
+    cases = [{"case": "p"}, {"case": "h", "phantom": True}]
+    kinds = ["phantom" not in item["cases"][0] for item in mixed_epoch(cases, 20, share)]
     assert sum(kinds) == patients
     runs = "".join("p" if kind else "h" for kind in kinds).split("p" if share < 0.5 else "h")
     assert share in (0.0, 1.0) or max(len(run) for run in runs) <= 3  # evenly in turn
 
 
 def test_every_case_is_seen_however_short_the_epochs() -> None:
-    cases = [{"case": f"p{i}", "openkbp": ""} for i in range(7)] + [{"case": f"h{i}"} for i in range(5)]
+    cases = [{"case": f"p{i}"} for i in range(7)] + [{"case": f"h{i}", "phantom": True} for i in range(5)]
     pick, seen = PickCase(), set()
     for epoch in range(40):
         for index, item in enumerate(mixed_epoch(cases, 2)):
@@ -80,7 +85,7 @@ def test_every_case_is_seen_however_short_the_epochs() -> None:
 def test_prepared_case(prepared: dict) -> None:
     phantom = head(missing=2)
     assert prepared["hu"].shape == prepared["labels"].shape == prepared["mr"].shape[1:]
-    assert (prepared["valid"] == validity_mask(phantom.contoured)).all()
+    assert (prepared["valid"] == validity_mask(phantom.contoured, 30)).all()
     for number in (STEM, LEFT, NUMBERS["Bone_Mandible"]):
         if number not in phantom.contoured:
             continue
@@ -89,7 +94,7 @@ def test_prepared_case(prepared: dict) -> None:
         place = prepared["affine"] @ [*np.argwhere(prepared["labels"] == number).mean(axis=0), 1]
         true = phantom.affine @ [*np.argwhere(phantom.labels == number).mean(axis=0), 1]
         assert np.linalg.norm(place - true) < 2.0
-    whole = WholeCase()(prepared)
+    whole = WholeCase(TABLE)(prepared)
     assert whole["image"].shape[1:] == prepared["hu"].shape and set(whole["image"][-1].unique().tolist()) == {0.0, 1.0}
 
 
@@ -99,9 +104,10 @@ def test_crops_keep_image_and_labels_together(prepared: dict, bend: float) -> No
     shown = {**prepared, "hu": np.where(prepared["labels"] == STEM, 240, -160).astype(np.int16)}
     crop = HanSample(
         (24, 20, 16),
+        TABLE,
         ranges={"bend": bend, "warp_prob": 1.0, "noise_hu": 0.0, "shift_hu": 0.0, "gain": 0.0, "blur_prob": 0},
+        organs=["Brainstem"],
     )
-    crop.organs = [STEM]
     for seed in range(4):
         crop.set_random_state(seed)
         sample = crop(shown)
@@ -117,9 +123,9 @@ def test_bending_changes_shapes_by_some_voxels(bend: float, least: float, most: 
     axes = np.arange(-24, 25)
     labels = STEM * (sum(n**2 for n in np.meshgrid(axes, axes, axes)) <= 15**2).astype(np.uint8)
     case = {"case": "a", "hu": 100 * labels.astype(np.int16), "mr": np.zeros((0, *labels.shape), np.uint8)}
-    case |= {"labels": labels, "valid": validity_mask((STEM,))}
+    case |= {"labels": labels, "valid": validity_mask((STEM,), 30)}
     still = dict.fromkeys(("mirror_prob", "rotate", "scale", "noise_hu", "shift_hu", "gain", "blur_prob"), 0.0)
-    sample = HanSample((48, 48, 48), {**still, "bend": bend, "warp_prob": 1.0})
+    sample = HanSample((48, 48, 48), TABLE, {**still, "bend": bend, "warp_prob": 1.0})
     sample.centre = lambda labels: np.full(3, 24.0)  # type: ignore[method-assign]
     for seed in range(3):
         found = sample.set_random_state(seed)(case)["labels"][0].numpy() > 0
@@ -130,9 +136,11 @@ def test_bending_changes_shapes_by_some_voxels(bend: float, least: float, most: 
 def test_mirrored_crops_exchange_labels_and_what_is_known(prepared: dict) -> None:
     settings = dict.fromkeys(("warp_prob", "noise_hu", "shift_hu", "gain", "blur_prob", "gamma", "hide_mr"), 0.0)
     size = prepared["hu"].shape
-    plain, mirrored = (HanSample(size, {**settings, "mirror_prob": p}, foreground=0, jitter=0) for p in (0.0, 1.0))
+    plain, mirrored = (
+        HanSample(size, TABLE, {**settings, "mirror_prob": p}, foreground=0, jitter=0) for p in (0.0, 1.0)
+    )
     samples = [sample.set_random_state(3)(prepared) for sample in (plain, mirrored)]
-    table = torch.from_numpy(mirrored_numbers().astype(np.int64))
+    table = torch.from_numpy(TABLE.mirrored_numbers().astype(np.int64))
     assert torch.equal(samples[1]["labels"].long(), table[torch.flip(samples[0]["labels"], [1]).long()])
     assert torch.equal(samples[1]["image"], torch.flip(samples[0]["image"], [1]))
     assert torch.equal(samples[1]["valid"], samples[0]["valid"][table])
@@ -141,11 +149,11 @@ def test_mirrored_crops_exchange_labels_and_what_is_known(prepared: dict) -> Non
 def test_nothing_is_learned_about_an_organ_without_contours() -> None:
     labels = torch.zeros(1, 1, 6, 6, 6, dtype=torch.uint8)
     labels[..., :3] = STEM
-    valid = torch.from_numpy(validity_mask((STEM,)))[None]
+    valid = torch.from_numpy(validity_mask((STEM,), 30))[None]
     logits = torch.zeros(1, 31, 6, 6, 6)
     logits[:, STEM, ..., :3] = 12.0
     logits[:, 0, ..., 3:] = 12.0
-    loss, target = PartialLoss(), {"labels": labels, "valid": valid}
+    loss, target = PartialLoss(TABLE), {"labels": labels, "valid": valid}
     other = logits.clone()  # what is background by the contours may be any organ that was not contoured
     other[:, 0, ..., 3:], other[:, LEFT, ..., 3:] = 0.0, 12.0
     assert float(loss(logits, target)) < 0.01
@@ -164,7 +172,7 @@ def test_small_organs_pull_harder_where_the_loss_is_balanced() -> None:
     pulls = []
     for balance in (0.0, 0.5):
         logits = torch.zeros(1, 31, 10, 10, 10, requires_grad=True)
-        PartialLoss(dice_weight=0.0, balance=balance)(logits, target).backward()
+        PartialLoss(TABLE, dice_weight=0.0, balance=balance)(logits, target).backward()
         assert logits.grad is not None
         pulls.append(float(logits.grad[0, STEM, 0, 0, 0] / logits.grad[0, 0, 5, 5, 5]))
     assert pulls[0] == pytest.approx(1.0, rel=1e-4) and pulls[1] == pytest.approx((998 / 2) ** 0.5, rel=1e-4)
@@ -173,7 +181,7 @@ def test_small_organs_pull_harder_where_the_loss_is_balanced() -> None:
 def test_slices_weigh_organs_and_leave_unknown_ones_out() -> None:
     labels = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     labels[..., :2] = LEFT
-    valid = torch.from_numpy(validity_mask((LEFT,)))[None]
+    valid = torch.from_numpy(validity_mask((LEFT,), 30))[None]
     logits = torch.zeros(1, 30, 8, 8)
     target = {"labels": labels, "valid": valid}
     changed = logits.clone()
@@ -186,9 +194,9 @@ def test_slices_weigh_organs_and_leave_unknown_ones_out() -> None:
 
 def test_windows_of_any_size_give_what_the_network_gives() -> None:
     image = torch.rand(1, 2, 20, 33, 9)
-    found = HanInferer((16, 16, 8), amp=False)(image, lambda x: 3 * x[:, :1])
+    found = HanInferer(TABLE, (16, 16, 8), amp=False)(image, lambda x: 3 * x[:, :1])
     torch.testing.assert_close(found, 3 * image[:, :1], atol=1e-5, rtol=1e-5)
-    biased = HanInferer((16, 16, 8), amp=False, background_bias=2.0)(image, lambda x: 3 * x)
+    biased = HanInferer(TABLE, (16, 16, 8), amp=False, background_bias=2.0)(image, lambda x: 3 * x)
     torch.testing.assert_close(biased[:, 1:], 3 * image[:, 1:], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(biased[:, 0], 3 * image[:, 0] + 2, atol=1e-5, rtol=1e-5)
 
@@ -212,8 +220,8 @@ def test_mirror_image_agrees_in_paired_organs() -> None:
         places = torch.arange(window.shape[2])[:, None, None] / 10
         return torch.cat([window[:, :1] * n + places * (n % 3) for n in range(31)], dim=1)
 
-    inferer = HanInferer((16, 16, 16), amp=False, mirror=True)
-    head_, exchanged = torch.rand(1, 1, 16, 16, 16), torch.from_numpy(mirrored_numbers().astype(np.int64))
+    inferer = HanInferer(TABLE, (16, 16, 16), amp=False, mirror=True)
+    head_, exchanged = torch.rand(1, 1, 16, 16, 16), torch.from_numpy(TABLE.mirrored_numbers().astype(np.int64))
     one, other = inferer(head_, lopsided), inferer(head_.flip(2), lopsided)
     torch.testing.assert_close(other.flip(2)[:, exchanged], one)
     assert not torch.allclose(one, lopsided(head_))

@@ -16,8 +16,8 @@ from monai.transforms import MapTransform
 from PIL import Image
 from torch import Tensor, nn
 
-from .han_picture import beside
-from .organs import NUMBERS
+from .organs import OrganTable
+from .pictures import beside
 from .shared.engines.patches import network_device, pad_to_multiple
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
@@ -29,15 +29,17 @@ SCALE = 3  # pixels of the picture per voxel of the working grid
 HOT = np.array([255.0, 110.0, 0.0])
 
 
-def check_organ(name: str | None) -> str | None:
-    """The name of an organ whose attention is wanted.
+def asked_organ(name: str | None, table: OrganTable) -> int | None:
+    """The number of the organ whose attention is wanted; None for every place of the image.
 
     Raises:
         CaseError: for a name that is no organ's, nor "all".
     """
-    if name is not None and name != EVERYWHERE and name not in NUMBERS:
-        raise CaseError("--attention", f"is {name!r}", f"give {EVERYWHERE} or a name of HaN-Seg such as Brainstem")
-    return name
+    if name is None or name == EVERYWHERE:
+        return None
+    if name not in table.numbers:
+        raise CaseError("--attention", f"is {name!r}", f"give {EVERYWHERE} or an organ: {', '.join(table.numbers)}")
+    return table.numbers[name]
 
 
 def asking_tokens(inside: Tensor, divisor: int) -> Tensor:
@@ -92,6 +94,7 @@ class SaveAttentiond(MapTransform):
     Args:
         keys: logits (C, X, Y, Z) on the working grid, which tell where the organ is.
         network: whose attention is written.
+        table: organs by name.
         organ: the name of an organ, whose voxels look; "all" for the whole image; nothing is written where None.
         output_dir: where to; nothing is written where None.
         image_key: input of the network.
@@ -101,12 +104,14 @@ class SaveAttentiond(MapTransform):
         self,
         keys: KeysCollection,
         network: nn.Module,
+        table: OrganTable,
         organ: str | None = None,
         output_dir: str | os.PathLike | None = None,
         image_key: str = "image",
     ) -> None:
         super().__init__(keys)
-        self.network, self.organ, self.image_key = network, check_organ(organ), image_key
+        self.network, self.image_key, self.wanted = network, image_key, organ is not None
+        self.number = asked_organ(organ, table)
         self.output_dir = None if output_dir is None else Path(str(output_dir))
 
     def write(self, case: str, image: MetaTensor, best: Tensor) -> None:
@@ -116,7 +121,7 @@ class SaveAttentiond(MapTransform):
             raise CaseError("--attention", "needs the network itself", "give --ckpt_path a .pt file")
         divisor = int(self.network.divisor)  # type: ignore[arg-type]
         values = image.as_tensor().to(network_device(self.network))
-        inside = None if self.organ == EVERYWHERE else best == NUMBERS[str(self.organ)]
+        inside = None if self.number is None else best == self.number
         padded = None if inside is None else pad_to_multiple(inside[None].to(torch.uint8), divisor, 0)[0] > 0
         layers = attention_of(self.network, pad_to_multiple(values, divisor, 0.0), padded)
         affine = volume_affine(image)
@@ -134,7 +139,7 @@ class SaveAttentiond(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
-        if self.organ is not None and self.output_dir is not None and "case" in output:
+        if self.wanted and self.output_dir is not None and "case" in output:
             for key in self.key_iterator(output):
                 best = torch.as_tensor(output[key]).as_subclass(Tensor).argmax(dim=0)
                 self.write(str(output["case"]), output[self.image_key], best)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .organs import NAMES
 from .phantoms import make_head_neck
 from .phantoms.dataset import write_nifti_case
+from .phantoms.names import NAMES
 from .shared.io.itk_images import read_image
 
 SEED = 9100  # far from the seeds of training
@@ -25,7 +25,9 @@ def demo(output_dir: Path) -> dict[str, str | float]:
     write_nifti_case(make_head_neck(SEED), case)
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.json"]
     start = time.perf_counter()
-    subprocess.run([*command, "--dataset_dir", str(case), "--output_dir", str(output_dir)], check=True)
+    subprocess.run(
+        [*command, "--dataset_dir", str(case), "--output_dir", str(output_dir), "--organs", "all"], check=True
+    )
     seconds = time.perf_counter() - start
     found = sitk.GetArrayFromImage(read_image(output_dir / "head_segmentation.nii.gz", allow_constant=True))
     truth = sitk.GetArrayFromImage(read_image(case / "labels.nii.gz"))

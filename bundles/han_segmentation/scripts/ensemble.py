@@ -18,6 +18,7 @@ from monai.transforms import MapTransform
 from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
+from .organs import OrganTable
 from .shared.engines.patches import network_device
 from .shared.geometry.grids import volume_affine
 from .shared.io.weights import load_network
@@ -81,10 +82,11 @@ class AverageMembersd(MapTransform):
     """Average the logits of the first look with those of other networks, in a box around what it found.
 
     Args:
-        keys: logits (31, x, y, z) of the first look, background first; log probabilities afterwards.
+        keys: logits (K, x, y, z) of the first look, background first; log probabilities afterwards.
         networks: the members of the ensemble; none where the list is empty.
-        inferer: that runs each of them, logits (B, 31, x, y, z).
-        organs: numbers of the organs that they draw.
+        inferer: that runs each of them, logits (B, K, x, y, z).
+        table: all organs.
+        organs: names of the organs that they draw.
         margin_mm: of the box around these organs. Outside of it the first look decides alone.
         image_key: input of the networks (C, x, y, z) on the same isotropic grid, with its affine.
     """
@@ -94,13 +96,15 @@ class AverageMembersd(MapTransform):
         keys: KeysCollection,
         networks: Sequence[nn.Module],
         inferer: SlidingWindowInferer,
-        organs: Sequence[int],
+        table: OrganTable,
+        organs: Sequence[str],
         margin_mm: float = 15.0,
         image_key: str = "image",
     ) -> None:
         super().__init__(keys)
         self.networks, self.inferer, self.image_key = list(networks), inferer, image_key
-        self.organs, self.margin_mm = tuple(int(n) for n in organs), float(margin_mm)
+        self.organs = table.numbers_of(organs, "--ensemble_organs") if self.networks else ()
+        self.margin_mm = float(margin_mm)
 
     def member(self, network: nn.Module, image: Tensor) -> Tensor:
         """Probabilities (len(organs), x, y, z) of one network for an input (C, x, y, z)."""

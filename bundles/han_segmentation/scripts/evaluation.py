@@ -17,19 +17,19 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 from torch import Tensor
 
-from .dataset import check_reference, split_cases
-from .han_cases import find_han_cases
-from .han_reader import HanCase, read_reference, validity_mask
-from .inference_input import ORIGINAL
+from .cases import find_han_cases
+from .contours import HanCase, read_reference, validity_mask
+from .data import check_reference, split_cases
 from .laterality import side_warnings
 from .metrics import mask_figures, slice_wise_dice
-from .organs import NAMES, SMALL_ORGANS
+from .organs import OrganTable
 from .shared.evaluation.reports import write_metrics
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.itk_images import to_sitk
 from .shared.pictures.plots import save_figure
+from .transforms import ORIGINAL
 
 # performance bands: lowest Dice and colour
 BANDS = ((0.95, "#1a7a3a"), (0.9, "#57a845"), (0.8, "#a9c23f"), (0.6, "#e0a030"), (-1.0, "#c8452f"))
@@ -38,12 +38,13 @@ COLUMNS = ("organ", "cases", *FIGURES)
 
 
 def evaluation_cases(
-    dataset_dir: str | os.PathLike, split: str, shares: Sequence[float], seed: int
+    dataset_dir: str | os.PathLike, table: OrganTable, split: str, shares: Sequence[float], seed: int
 ) -> list[dict[str, Any]]:
     """Cases with contours, the CT under "image".
 
     Args:
         dataset_dir: as for a training; or cases to be evaluated one and all.
+        table: organs whose contours count.
         split: "train", "val" or "test" of a training; "all" for all cases.
         shares, seed: of the split, as the training has them.
 
@@ -53,42 +54,49 @@ def evaluation_cases(
     root = Path(dataset_dir)
     own = root / {"train": "train", "val": "validation", "test": "test"}.get(split, "")
     divided = split != "all" and (root / "train").is_dir() and (root / "validation").is_dir()
-    cases = check_reference(find_han_cases(own if divided else root), root)
+    cases = check_reference(find_han_cases(own if divided else root, table), root)
     if split != "all" and not divided:
         cases = split_cases(cases, split, shares, seed)
     if not cases:
-        raise CaseError(root, f"has no case in the split {split}", "give more cases, or --evaluated_split all")
+        raise CaseError(root, f"has no case in the split {split}", "give more cases, or --split all")
     return [{"image": case["ct"], **{key: value for key, value in case.items() if key != "ct"}} for case in cases]
 
 
 class ReferenceOnCt(Transform):
-    """Add the contours of a case: "labels" (1, X, Y, Z) uint8 on the grid of the CT and "valid" (31,).
+    """Add the contours of a case: "labels" (1, X, Y, Z) uint8 on the grid of the CT and "valid" (K,).
+
+    Args:
+        table: organs whose contours count.
+        organs: "patients" where only what was learned from patients is measured, "all" for every organ.
 
     Raises:
         CaseError: for files that cannot be read or do not fit to the CT.
     """
+
+    def __init__(self, table: OrganTable, organs: str) -> None:
+        self.table, self.shown = table, table.shown(organs)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
         ct: MetaTensor = output[ORIGINAL]
         array = ct.as_tensor()[0].cpu().numpy()
         case = HanCase(str(output["case"]), to_sitk(array, volume_affine(ct)))
-        read_reference({str(key): value for key, value in data.items()}, case)
-        for key in ("organs", "openkbp"):
-            output.pop(key, None)
+        read_reference({str(key): value for key, value in data.items()}, case, self.table)
+        output.pop("organs", None)
         assert case.labels is not None
         labels = np.ascontiguousarray(sitk.GetArrayFromImage(case.labels).T)
         output["labels"] = MetaTensor(torch.from_numpy(labels)[None], meta=dict(ct.meta))
-        output["valid"] = torch.from_numpy(validity_mask(case.valid))
+        output["valid"] = torch.from_numpy(validity_mask([n for n in case.valid if n in self.shown], len(self.table)))
         return output
 
 
-def measure_case(item: Mapping[str, Any]) -> dict[str, Any]:
+def measure_case(item: Mapping[str, Any], table: OrganTable) -> dict[str, Any]:
     """Row of one case.
 
     Args:
-        item: "case", "pred" and "labels" (1, X, Y, Z) on the grid of the CT, "valid" (31,), "side_notes" of
+        item: "case", "pred" and "labels" (1, X, Y, Z) on the grid of the CT, "valid" (K,), "renamed_sides" of
             :class:`~.laterality.PutSidesRightd`.
+        table: names of the organs.
 
     Returns:
         "case", "dice_mean" over the contoured organs, "sides_exchanged" (pairs of organs), "sides_renamed" (organs
@@ -100,7 +108,7 @@ def measure_case(item: Mapping[str, Any]) -> dict[str, Any]:
     spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
     through = int(np.abs(affine[2, :3] / spacing).argmax())
     figures = {}
-    for number, name in NAMES.items():
+    for number, name in table.names.items():
         if float(item["valid"][number]) < 0.5:
             continue
         a, b = found == number, truth == number
@@ -109,8 +117,8 @@ def measure_case(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "case": str(item["case"]),
         "dice_mean": mean([row["dice"] for row in figures.values()]),
-        "sides_exchanged": sum("exchanged" in line for line in side_warnings(found, affine)),
-        "sides_renamed": len(item.get("side_notes", [])),
+        "sides_exchanged": sum("exchanged" in line for line in side_warnings(found, affine, table)),
+        "sides_renamed": len(item.get("renamed_sides", [])),
         "organs": figures,
     }
 
@@ -121,10 +129,10 @@ def mean(values: Sequence[float]) -> float:
     return float(np.mean(finite)) if finite else float("nan")
 
 
-def organ_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def organ_table(rows: Sequence[Mapping[str, Any]], table: OrganTable) -> list[dict[str, Any]]:
     """One row per organ that was contoured anywhere, see COLUMNS; HD95 over the cases where the organ was found."""
-    table = []
-    for name in NAMES.values():
+    lines = []
+    for name in table.names.values():
         cases = [row["organs"][name] for row in rows if name in row["organs"]]
         dice = [case["dice"] for case in cases if np.isfinite(case["dice"])]
         if not dice:
@@ -133,38 +141,40 @@ def organ_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for key in ("surface_dice", "hd95_mm", "volume_error_percent", "slice_wise"):
             line[key] = mean([case[key] for case in cases])
         line["missed"] = sum(case["dice"] == 0 for case in cases)
-        table.append({key: line[key] for key in COLUMNS})
-    return table
+        lines.append({key: line[key] for key in COLUMNS})
+    return lines
 
 
-def summarize(rows: Sequence[Mapping[str, Any]], table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarize(
+    rows: Sequence[Mapping[str, Any]], lines: Sequence[Mapping[str, Any]], table: OrganTable
+) -> dict[str, Any]:
     """Figures over all cases: means over the organs of ``organ_table``."""
-    small = [NAMES[number] for number in SMALL_ORGANS]
+    small = [table.names[number] for number in table.small]
     return {
         "cases": len(rows),
-        "organs": len(table),
-        "dice_mean": mean([line["dice"] for line in table]),
-        "dice_mean_small_organs": mean([line["dice"] for line in table if line["organ"] in small]),
-        "surface_dice_mean": mean([line["surface_dice"] for line in table]),
-        "hd95_mm_mean": mean([line["hd95_mm"] for line in table]),
-        "missed": sum(line["missed"] for line in table),
+        "organs": len(lines),
+        "dice_mean": mean([line["dice"] for line in lines]),
+        "dice_mean_small_organs": mean([line["dice"] for line in lines if line["organ"] in small]),
+        "surface_dice_mean": mean([line["surface_dice"] for line in lines]),
+        "hd95_mm_mean": mean([line["hd95_mm"] for line in lines]),
+        "missed": sum(line["missed"] for line in lines),
         "cases_with_exchanged_sides": sum(row["sides_exchanged"] > 0 for row in rows),
         "cases_with_renamed_sides": sum(row["sides_renamed"] > 0 for row in rows),
-        "slice_wise_mean_not_a_measure_of_quality": mean([line["slice_wise"] for line in table]),
+        "slice_wise_mean_not_a_measure_of_quality": mean([line["slice_wise"] for line in lines]),
     }
 
 
-def organ_chart(table: Sequence[Mapping[str, Any]]) -> Figure:
+def organ_chart(lines: Sequence[Mapping[str, Any]]) -> Figure:
     """Bars of the volumetric Dice, coloured by performance band; the slice-wise figure as a hollow mark beside it."""
-    figure = Figure(figsize=(8, 0.26 * len(table) + 1.6), layout="constrained")
+    figure = Figure(figsize=(8, 0.26 * len(lines) + 1.6), layout="constrained")
     axes = figure.subplots()
-    places = np.arange(len(table))
-    colours = [next(colour for least, colour in BANDS if line["dice"] > least) for line in table]
-    errors = [line["dice_sd"] for line in table]
-    axes.barh(places, [line["dice"] for line in table], xerr=errors, color=colours, ecolor="#666666", capsize=2)
-    slice_wise = [line["slice_wise"] for line in table]
+    places = np.arange(len(lines))
+    colours = [next(colour for least, colour in BANDS if line["dice"] > least) for line in lines]
+    errors = [line["dice_sd"] for line in lines]
+    axes.barh(places, [line["dice"] for line in lines], xerr=errors, color=colours, ecolor="#666666", capsize=2)
+    slice_wise = [line["slice_wise"] for line in lines]
     axes.plot(slice_wise, places, "o", color="black", fillstyle="none", markersize=4, label="slice-wise, inflated")
-    axes.set_yticks(places, [f"{line['organ']} ({line['cases']})" for line in table], fontsize=8)
+    axes.set_yticks(places, [f"{line['organ']} ({line['cases']})" for line in lines], fontsize=8)
     axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="volumetric Dice, mean and standard deviation over cases")
@@ -174,18 +184,18 @@ def organ_chart(table: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def write_report(rows: Sequence[Mapping[str, Any]], output_dir: str) -> None:
+def write_report(rows: Sequence[Mapping[str, Any]], output_dir: str, table: OrganTable) -> None:
     """Write metrics.json, metrics.csv (cases), organs.csv and organs.png of all measured cases."""
     if not rows:
         return
-    table = organ_table(rows)
-    summary = summarize(rows, table)
-    write_metrics(output_dir, rows, summary, organs=table)
+    lines = organ_table(rows, table)
+    summary = summarize(rows, lines, table)
+    write_metrics(output_dir, rows, summary, organs=lines)
     with atomic_path(Path(output_dir) / "organs.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(table)
-    save_figure(organ_chart(table), Path(output_dir) / "organs.png")
-    for line in table:
+        writer.writerows(lines)
+    save_figure(organ_chart(lines), Path(output_dir) / "organs.png")
+    for line in lines:
         print(f"{line['organ']:18} {line['cases']:3} cases  Dice {line['dice']:.3f}  HD95 {line['hd95_mm']:.1f} mm")
-    print(f"mean Dice {summary['dice_mean']:.3f} over {len(table)} organs, {summary['cases']} cases")
+    print(f"mean Dice {summary['dice_mean']:.3f} over {len(lines)} organs, {summary['cases']} cases")

@@ -10,7 +10,7 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor
 
-from .organs import NAMES, mirrored_numbers
+from .organs import OrganTable, drawn_numbers
 from .shared.engines.settings import flag
 
 LEFT_RIGHT = 2  # axis of (B, C, X, Y, Z)
@@ -20,6 +20,7 @@ class HanInferer(SlidingWindowInferer):
     """Sliding windows that overlap, weighted towards their middle, in bfloat16 where operations allow it.
 
     Args:
+        table: all organs.
         roi_size: of a window, the size that the network was trained with.
         overlap: share of a window.
         amp: whether to reduce the precision.
@@ -28,32 +29,35 @@ class HanInferer(SlidingWindowInferer):
             negative where it draws them too small. It is found on training cases.
         mirror: whether to average the logits of the head and of its mirror image, in which the labels of paired
             organs change places. It doubles the time.
-        organs: numbers of the organs that the network draws, in the order of its channels; all thirty where empty. The
-            others get a logit of minus infinity.
+        organs: names of the organs that the network draws, its channels in the order of the table; all where empty.
+            The others get a logit of minus infinity.
 
-    Input (B, C, X, Y, Z) of any size with x along the patient's left-right axis, output (B, 31, X, Y, Z) float32.
+    Input (B, C, X, Y, Z) of any size with x along the patient's left-right axis, output (B, K, X, Y, Z) float32, K
+    organs of the table and the background.
     """
 
     def __init__(
         self,
+        table: OrganTable,
         roi_size: Sequence[int] = (64, 64, 48),
         overlap: float = 0.25,
         amp: bool = True,
         background_bias: float = 0.0,
         mirror: bool = False,
-        organs: Sequence[int] = (),
+        organs: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         super().__init__(roi_size, overlap=overlap, mode="gaussian", sigma_scale=0.2, **settings)
         self.amp, self.background_bias = flag("amp", amp), float(background_bias)
         self.mirror = flag("mirror", mirror)
-        self.organs = tuple(int(n) for n in organs)
+        self.classes, self.organs = len(table) + 1, drawn_numbers(table, organs, "--drawn_organs")
+        self.exchanged = torch.from_numpy(table.mirrored_numbers().astype(np.int64))
 
     def all_organs(self, logits: Tensor) -> Tensor:
-        """Logits (B, 31, *spatial) from those that the network has a channel for."""
-        if not self.organs:
+        """Logits (B, K, *spatial) from those that the network has a channel for."""
+        if len(self.organs) + 1 == self.classes:
             return logits
-        result = logits.new_full((logits.shape[0], len(NAMES) + 1, *logits.shape[2:]), -torch.inf)
+        result = logits.new_full((logits.shape[0], self.classes, *logits.shape[2:]), -torch.inf)
         result[:, [0, *self.organs]] = logits
         return result
 
@@ -71,7 +75,6 @@ class HanInferer(SlidingWindowInferer):
         if self.mirror:
             flipped = plain.flip(LEFT_RIGHT)
             other = self.all_organs(torch.as_tensor(super().__call__(flipped, one, *args, **kwargs)).float())
-            exchanged = torch.from_numpy(mirrored_numbers().astype(np.int64)).to(other.device)
-            logits = (logits + other.flip(LEFT_RIGHT)[:, exchanged]) / 2
+            logits = (logits + other.flip(LEFT_RIGHT)[:, self.exchanged.to(other.device)]) / 2
         logits[:, 0] += self.background_bias
         return logits

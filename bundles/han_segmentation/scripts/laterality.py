@@ -1,4 +1,4 @@
-"""Left and right: mirroring that exchanges the labels, the check that left organs lie left, and its correction."""
+"""Left and right: the check that left organs lie left, and its correction."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, RandomizableTransform
-from monai.utils import ensure_tuple
+from monai.transforms import MapTransform
 
-from .organs import NAMES, ORGANS, PAIRS, mirrored_numbers
+from .organs import OrganTable
 from .shared.geometry.grids import volume_affine
 
 LEFT_SIGN = -1.0  # of x in RAS
@@ -37,7 +36,7 @@ def label_centres(labels: np.ndarray, affine: np.ndarray) -> dict[int, np.ndarra
     }
 
 
-def wrong_sides(centres: Mapping[int, np.ndarray]) -> list[tuple[int, ...]]:
+def wrong_sides(centres: Mapping[int, np.ndarray], table: OrganTable) -> list[tuple[int, ...]]:
     """Organs that do not lie on their side.
 
     The right organ of each pair must not lie further left than the left one: level with each other, they are no error
@@ -46,13 +45,14 @@ def wrong_sides(centres: Mapping[int, np.ndarray]) -> list[tuple[int, ...]]:
 
     Args:
         centres: of :func:`label_centres`, RAS mm.
+        table: which organs come in pairs.
 
     Returns:
         an entry per error: the numbers (left, right) of a pair that is exchanged, or that of a single organ.
     """
-    middle = [centres[organ.number][0] for organ in ORGANS if organ.side is None and organ.number in centres]
+    middle = [centres[number][0] for number in table.midline() if number in centres]
     found: list[tuple[int, ...]] = []
-    for left, right in PAIRS:
+    for left, right in table.pairs:
         if left in centres and right in centres:
             if (centres[left][0] - centres[right][0]) * LEFT_SIGN < 0:
                 found.append((left, right))
@@ -63,37 +63,45 @@ def wrong_sides(centres: Mapping[int, np.ndarray]) -> list[tuple[int, ...]]:
     return found
 
 
-def side_warnings(labels: np.ndarray, affine: np.ndarray) -> list[str]:
+def side_warnings(labels: np.ndarray, affine: np.ndarray, table: OrganTable) -> list[str]:
     """A sentence per error of :func:`wrong_sides` in a label map (X, Y, Z) with its affine (4, 4) to RAS mm."""
     return [
-        f"{NAMES[organs[0]]} lies on the other side of the midline"
+        f"{table.names[organs[0]]} lies on the other side of the midline"
         if len(organs) == 1
-        else f"{NAMES[organs[0]]} lies to the right of {NAMES[organs[1]]}: left and right are exchanged"
-        for organs in wrong_sides(label_centres(labels, affine))
+        else f"{table.names[organs[0]]} lies to the right of {table.names[organs[1]]}: left and right are exchanged"
+        for organs in wrong_sides(label_centres(labels, affine), table)
     ]
 
 
-def sides_put_right(labels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Label map in which organs on the wrong side have the name of their counterpart, and a sentence about each.
+def sides_put_right(
+    labels: np.ndarray, affine: np.ndarray, table: OrganTable
+) -> tuple[np.ndarray, list[tuple[int, ...]]]:
+    """Label map in which organs on the wrong side have the name of their counterpart, and which these were.
 
     Where half of the pairs or more are wrong, the image itself may be mirrored: nothing is changed then.
 
     Args:
-        labels: (X, Y, Z) uint8, numbers of `han_organs`.
+        labels: (X, Y, Z) uint8, numbers of the table.
         affine: (4, 4), voxel index to RAS mm.
+        table: which organs come in pairs.
+
+    Returns:
+        the label map; the numbers of each pair or single organ that was renamed, as they were drawn.
     """
     centres = label_centres(labels, affine)
-    wrong = wrong_sides(centres)
-    if not wrong or 2 * len(wrong) >= sum(left in centres or right in centres for left, right in PAIRS):
+    wrong = wrong_sides(centres, table)
+    if not wrong or 2 * len(wrong) >= sum(left in centres or right in centres for left, right in table.pairs):
         return labels, []
     changed = [number for organs in wrong for number in organs]
-    table = np.arange(len(ORGANS) + 1, dtype=np.uint8)
-    table[changed] = mirrored_numbers()[changed]
-    notes = [
-        f"{' and '.join(NAMES[number] for number in organs)} lay on the wrong side: given the name of the other side"
-        for organs in wrong
-    ]
-    return table[labels], notes
+    renamed = np.arange(len(table) + 1, dtype=np.uint8)
+    renamed[changed] = table.mirrored_numbers()[changed]
+    return renamed[labels], wrong
+
+
+def renaming_note(organs: tuple[int, ...], table: OrganTable) -> str:
+    """A sentence about one entry of what :func:`sides_put_right` has changed."""
+    names = " and ".join(table.names[number] for number in organs)
+    return f"{names} lay on the wrong side: given the name of the other side"
 
 
 class PutSidesRightd(MapTransform):
@@ -103,62 +111,21 @@ class PutSidesRightd(MapTransform):
 
     Args:
         keys: label map (1, X, Y, Z) uint8 with its affine.
-        notes_key: where the sentences of :func:`sides_put_right` go.
+        table: which organs come in pairs.
+        renamed_key: where the numbers of what :func:`sides_put_right` has changed go.
     """
 
-    def __init__(self, keys: KeysCollection, notes_key: str = "side_notes") -> None:
+    def __init__(self, keys: KeysCollection, table: OrganTable, renamed_key: str = "renamed_sides") -> None:
         super().__init__(keys)
-        self.notes_key = notes_key
+        self.table, self.renamed_key = table, renamed_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
-        notes = []
+        renamed: list[tuple[int, ...]] = []
         for key in self.key_iterator(output):
             given: MetaTensor = output[key]
-            labels, changed = sides_put_right(given.as_tensor()[0].cpu().numpy(), volume_affine(given))
+            labels, changed = sides_put_right(given.as_tensor()[0].cpu().numpy(), volume_affine(given), self.table)
             output[key] = MetaTensor(torch.from_numpy(labels)[None], meta=dict(given.meta))
-            notes += changed
-        output[self.notes_key] = notes
+            renamed += changed
+        output[self.renamed_key] = renamed
         return output
-
-
-class RandMirrord(RandomizableTransform, MapTransform):
-    """Mirror a patient left-right and exchange the labels of the paired organs.
-
-    The result is another patient on the same grid, in which left organs lie left: the affine stays as it is.
-
-    Args:
-        keys: tensors (C, X, Y, Z).
-        label_keys: those of the keys that hold numbers of `han_organs`.
-        valid_key: tensor (31,) of known channels; left out where None.
-        prob: probability.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        label_keys: KeysCollection = (),
-        valid_key: str | None = None,
-        prob: float = 0.5,
-    ) -> None:
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob)
-        self.label_keys = set(ensure_tuple(label_keys))
-        self.valid_key = valid_key
-        self.table = torch.from_numpy(mirrored_numbers().astype(np.int64))
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        result = dict(data)
-        self.randomize(None)
-        if not self._do_transform:
-            return result
-        for key in self.key_iterator(result):
-            tensor = result[key]
-            affine = np.asarray(tensor.affine) if isinstance(tensor, MetaTensor) else np.eye(4)
-            mirrored = torch.flip(tensor, [left_right_axis(affine) + 1])
-            if key in self.label_keys:
-                mirrored = mirrored.copy_(self.table.to(mirrored.device)[mirrored.long()].to(mirrored.dtype))
-            result[key] = mirrored
-        if self.valid_key is not None:
-            result[self.valid_key] = torch.as_tensor(result[self.valid_key])[self.table]
-        return result

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .organs import NAMES
+from .organs import OrganTable, drawn_numbers
 
 
 class PartialLoss(nn.Module):
@@ -19,27 +19,33 @@ class PartialLoss(nn.Module):
     loss, Shi et al., Medical Image Analysis 70, 2021): nothing is learned about an organ from a case without it.
 
     Args:
+        table: all organs.
         dice_weight: of the Dice term, beside the cross entropy of weight 1.
         smooth: voxels added to both sides of the Dice fraction, against jumps of tiny organs.
-        balance: voxels of a class that fills the share f of a crop count f to the power of minus this in the cross
-            entropy. Without it the first thousand steps go by before organs of a few hundred voxels are found at all,
-            because the Dice term hardly moves a probability that is nearly 0.
-        organs: numbers of the organs that the network draws, in the order of its channels; all thirty where empty.
+        balance: the weight of a class in the cross entropy is ``share ** -balance``, where the share is that of its
+            voxels in the crop. Without it the first thousand steps go by before organs of a few hundred voxels are
+            found at all, because the Dice term hardly moves a probability that is nearly 0.
+        organs: names of the organs that the network draws, its channels in the order of the table; all where empty.
             Labels of other organs count as background.
 
-    Input: logits (B, K, *spatial), background first; a mapping with "labels" (B, 1, *spatial), 0 to 30, and "valid"
-    (B, 31), 1 for the organs that are known (the entry of the background does not matter).
+    Input: logits (B, K, *spatial), background first; a mapping with "labels" (B, 1, *spatial), numbers of the table,
+    and "valid" (B, organs of the table + 1), 1 for those that are known (the entry of the background does not matter).
     """
 
     def __init__(
-        self, dice_weight: float = 1.0, smooth: float = 1.0, balance: float = 0.5, organs: Sequence[int] = ()
+        self,
+        table: OrganTable,
+        dice_weight: float = 1.0,
+        smooth: float = 1.0,
+        balance: float = 0.5,
+        organs: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.dice_weight, self.smooth, self.balance = dice_weight, smooth, balance
-        self.channels = torch.tensor([0, *(organs or NAMES)])
+        self.channels = torch.tensor([0, *drawn_numbers(table, organs, "--drawn_organs")])
 
     def case_loss(self, logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
-        """Loss (scalar) of one case: logits (K, N), labels (N,), valid (31,)."""
+        """Loss (scalar) of one case: logits (K, N), labels (N,), valid (K,)."""
         known = valid[self.channels.to(valid.device)] > 0.5
         known[0] = False
         organs = torch.nonzero(known)[:, 0]

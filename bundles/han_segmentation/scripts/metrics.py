@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from monai.metrics.utils import get_mask_edges, get_surface_distance
 
-from .organs import NAMES
-
 Array = np.ndarray
 MARGIN = 2  # voxels around both masks for the distances
 
@@ -24,10 +22,10 @@ def organ_dice(found: Array, truth: Array, known: Array) -> Array:
     """Volumetric Dice (30,) float64 of label maps of equal shape; NaN for organs that are not known, or empty twice.
 
     Args:
-        found, truth: labels 0 to 30.
-        known: (31,) bool, background first.
+        found, truth: labels, 0 for the background.
+        known: (K,) bool, background first.
     """
-    count = len(NAMES) + 1
+    count = len(known)
     found, truth = found.ravel().astype(np.int64), truth.ravel().astype(np.int64)
     sizes = np.bincount(found, minlength=count) + np.bincount(truth, minlength=count)
     both = np.bincount(found[found == truth], minlength=count)

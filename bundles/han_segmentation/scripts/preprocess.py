@@ -15,9 +15,9 @@ from monai.transforms import Transform
 from PIL import Image
 from tqdm import tqdm
 
-from .dataset import check_reference
-from .han_picture import han_picture
-from .organs import NAMES
+from .data import check_reference
+from .organs import OrganTable
+from .pictures import han_picture
 from .shared.engines.case_evaluator import CaseDataset, CaseFailure
 from .shared.io.atomic import atomic_path
 
@@ -68,7 +68,7 @@ def write_cache(dataset: CaseDataset) -> None:
         logger.info("%s: %s voxels, %s, %d organs", item["case"], size, mr, int(item["valid"][1:].sum()))
 
 
-def case_picture(item: Mapping[str, Any]) -> Image.Image:
+def case_picture(item: Mapping[str, Any], table: OrganTable) -> Image.Image:
     """A prepared case: the CT with its organs, and below it the MR, where there is one, with the same organs."""
     affine = torch.as_tensor(np.asarray(item["affine"]))
 
@@ -76,13 +76,13 @@ def case_picture(item: Mapping[str, Any]) -> Image.Image:
         return MetaTensor(torch.from_numpy(np.array(array))[None], affine=affine)
 
     labels = volume(item["labels"])
-    missing = [name for number, name in NAMES.items() if item["valid"][number] < 0.5]
-    lines = [f"{item['case']}: {len(NAMES) - len(missing)} organs contoured"]
-    if missing and len(missing) < len(NAMES) // 2:
+    missing = [name for number, name in table.names.items() if item["valid"][number] < 0.5]
+    lines = [f"{item['case']}: {len(table) - len(missing)} organs contoured"]
+    if missing and len(missing) < len(table) // 2:
         lines.append(f"not contoured: {', '.join(missing)}")
-    pictures = [han_picture(volume(item["hu"]), labels, lines)]
+    pictures = [han_picture(volume(item["hu"]), labels, table, lines)]
     if len(item["mr"]):
-        pictures.append(han_picture(volume(item["mr"][0]), labels, ["the aligned MR"], MR_WINDOW))
+        pictures.append(han_picture(volume(item["mr"][0]), labels, table, ["the aligned MR"], MR_WINDOW))
     joined = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)), (30, 30, 30))
     top = 0
     for picture in pictures:
@@ -91,7 +91,7 @@ def case_picture(item: Mapping[str, Any]) -> Image.Image:
     return joined
 
 
-def write_pictures(dataset: CaseDataset, output_dir: str) -> None:
+def write_pictures(dataset: CaseDataset, output_dir: str, table: OrganTable) -> None:
     """Write ``<case>.png`` of every prepared case.
 
     Raises:
@@ -99,4 +99,4 @@ def write_pictures(dataset: CaseDataset, output_dir: str) -> None:
     """
     for item in prepared(dataset, "display"):
         with atomic_path(Path(output_dir) / f"{item['case']}.png") as path:
-            case_picture(item).save(path, format="png")
+            case_picture(item, table).save(path, format="png")

@@ -15,13 +15,15 @@ from monai.data import MetaTensor
 from monai.data.folder_layout import FolderLayoutBase
 from monai.transforms import MapTransform
 
-from .han_picture import han_picture
-from .laterality import side_warnings
-from .organs import NAMES, ORGANS
-from .rtstruct import is_series, write_structure_set
+from .laterality import renaming_note, side_warnings
+from .organs import PATIENTS, PHANTOMS, OrganTable
+from .pictures import han_picture
+from .plausibility import organ_volumes, volume_warnings
+from .rtstruct import Series, is_series, structure_set
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
 from .shared.io.cases import image_suffix
+from .shared.io.errors import CaseError
 from .shared.io.json_files import write_json
 
 POSTFIX = "segmentation"
@@ -29,28 +31,22 @@ FORMATS = {".nrrd": ".nrrd", ".nhdr": ".nrrd"}  # of the result by that of the C
 THICK_MM = 4.0
 
 
-def organ_volumes(labels: np.ndarray, affine: np.ndarray) -> dict[str, float]:
-    """Millilitres of every organ that occurs in a label map (X, Y, Z) with its affine (4, 4) in mm, by name."""
-    counts = np.bincount(labels.ravel(), minlength=len(NAMES) + 1)
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    return {name: round(int(counts[number]) * voxel_ml, 3) for number, name in NAMES.items() if counts[number]}
-
-
-def touching_ends(labels: np.ndarray, affine: np.ndarray) -> list[str]:
-    """Names of the organs that reach the first or last slice towards head or feet, and may go on beyond it."""
+def touching_ends(labels: np.ndarray, affine: np.ndarray) -> list[int]:
+    """Numbers of the organs that reach the first or last slice towards head or feet, and may go on beyond it."""
     axis = int(np.abs(affine[2, :3] / np.linalg.norm(affine[:3, :3], axis=0)).argmax())
-    ends = [np.unique(np.take(labels, index, axis=axis)) for index in (0, -1)]
-    return [NAMES[number] for number in NAMES if any(number in end for end in ends)]
+    ends = np.unique(np.stack([np.take(labels, index, axis=axis) for index in (0, -1)]))
+    return [int(number) for number in ends if number]
 
 
-def case_warnings(labels: np.ndarray, affine: np.ndarray) -> list[str]:
-    """Sentences about a label map (X, Y, Z) with its affine (4, 4) to RAS mm: sides, view, thick slices."""
-    found = side_warnings(labels, affine)
-    present = set(np.unique(labels).tolist())
-    if missing := [organ.name for organ in ORGANS if organ.number not in present]:
+def case_warnings(labels: np.ndarray, affine: np.ndarray, table: OrganTable, shown: Sequence[int]) -> list[str]:
+    """Sentences about a label map (X, Y, Z) with its affine (4, 4) to RAS mm: sides, volumes, view, thick slices."""
+    found = side_warnings(labels, affine, table)
+    volumes = organ_volumes(labels, affine, table)
+    found += volume_warnings(volumes, table)
+    if missing := [table.names[number] for number in shown if not volumes[number]]:
         found.append(f"not found, perhaps outside of the view: {', '.join(missing)}")
     if cut := touching_ends(labels, affine):
-        found.append(f"cut off by the end of the CT: {', '.join(cut)}")
+        found.append(f"cut off by the end of the CT: {', '.join(table.names[number] for number in cut)}")
     thick = float(np.linalg.norm(affine[:3, :3], axis=0).max())
     if thick > THICK_MM:
         found.append(f"voxels are {thick:.1f} mm long: small organs are less exact")
@@ -58,7 +54,13 @@ def case_warnings(labels: np.ndarray, affine: np.ndarray) -> list[str]:
 
 
 def case_document(
-    case: str, labels: np.ndarray, affine: np.ndarray, mr: Mapping[str, Any], notes: Sequence[str] = ()
+    case: str,
+    labels: np.ndarray,
+    affine: np.ndarray,
+    mr: Mapping[str, Any],
+    table: OrganTable,
+    shown: Sequence[int],
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What ``<case>_segmentation.json`` holds.
 
@@ -67,66 +69,104 @@ def case_document(
         labels: (X, Y, Z) uint8.
         affine: (4, 4) to RAS mm.
         mr: "used" and, where there was one, the quality figures or the "reason" for which it was left out; "warnings".
+        table: all organs.
+        shown: numbers of those that the label map may hold.
         notes: further warnings.
 
     Returns:
-        "case", "labels" (number as text to name, of every organ), "volumes_ml" (of those found), "mr", "warnings".
+        "case", "labels" (number as text to name, of every organ shown), "learned_from" (name to "patients" or
+        "phantoms"), "volumes_ml" (of those found), "mr", "warnings".
     """
-    warnings = [*mr.get("warnings", []), *notes, *case_warnings(labels, affine)]
+    volumes = organ_volumes(labels, affine, table)
     return {
         "case": case,
-        "labels": {str(number): name for number, name in NAMES.items()},
-        "volumes_ml": organ_volumes(labels, affine),
+        "labels": {str(number): table.names[number] for number in shown},
+        "learned_from": {table.names[number]: table.organ(number).learned_from for number in shown},
+        "volumes_ml": {table.names[n]: round(volume, 3) for n, volume in volumes.items() if volume > 0},
         "mr": {name: value for name, value in mr.items() if name != "warnings"},
-        "warnings": warnings,
+        "warnings": [*mr.get("warnings", []), *notes, *case_warnings(labels, affine, table, shown)],
     }
 
 
 def picture_title(document: Mapping[str, Any]) -> list[str]:
     """Lines above the picture of a case."""
     inputs = "CT and MR" if document["mr"]["used"] else "CT"
-    return [f"{document['case']}: {len(document['volumes_ml'])} organs from {inputs}", *document["warnings"]]
+    untaught = [name for name in document["volumes_ml"] if document["learned_from"][name] == PHANTOMS]
+    mark = [f"* {len(untaught)} organs learned from phantoms alone: not validated on patients"] if untaught else []
+    return [f"{document['case']}: {len(document['volumes_ml'])} organs from {inputs}", *mark, *document["warnings"]]
 
 
 class HanResultsd(MapTransform):
     """Write what is known about the label map of a case, and prepare it for being saved.
 
+    Everything is made before the first file is written: a case leaves all of its files or none. Where only the
+    structure set cannot be made, the others are written and a warning says so.
+
     Args:
         keys: label map (1, X, Y, Z) on the grid of the CT, a MetaTensor.
+        table: all organs.
+        organs: "patients" to keep what was learned from patients, "all" to keep everything with a mark.
         ct_key: the CT (1, X, Y, Z) in HU.
         mr_key: what became of the MR, JSON text.
-        notes_key: sentences about organs that were renamed, where there are any.
+        renamed_key: numbers of the organs that were renamed, where there are any.
         output_dir: where ``<case>_segmentation.json``, ``<case>_preview.png`` and, where the CT was a DICOM series,
             ``<case>_rtstruct.dcm`` go; nothing is written where None, or for an item without a name, as a server has.
     """
 
     def __init__(
         self,
-        keys: KeysCollection = "pred",
+        keys: KeysCollection,
+        table: OrganTable,
+        organs: str = PATIENTS,
         ct_key: str = "original",
         mr_key: str = "mr_report",
-        notes_key: str = "side_notes",
+        renamed_key: str = "renamed_sides",
         output_dir: str | os.PathLike | None = None,
     ) -> None:
         super().__init__(keys)
-        self.ct_key, self.mr_key, self.notes_key = ct_key, mr_key, notes_key
+        self.table, self.shown = table, table.shown(organs)
+        self.ct_key, self.mr_key, self.renamed_key = ct_key, mr_key, renamed_key
         self.output_dir = None if output_dir is None else Path(str(output_dir))
+
+    def document(
+        self, case: str, labels: np.ndarray, affine: np.ndarray, data: Mapping[Hashable, Any]
+    ) -> dict[str, Any]:
+        """The JSON of a case."""
+        mr = json.loads(data.get(self.mr_key) or '{"used": false}')
+        notes = [renaming_note(organs, self.table) for organs in data.get(self.renamed_key, [])]
+        return case_document(case, labels, affine, mr, self.table, self.shown, notes)
+
+    def write(self, case: str, ct: MetaTensor, labels: MetaTensor, document: dict[str, Any]) -> None:
+        """All files of a case but the label map, which is written last by another transform."""
+        assert self.output_dir is not None
+        source, structures = str(ct.meta.get("filename_or_obj", "")), None
+        if is_series(source):
+            try:
+                structures = structure_set(labels.as_tensor()[0].cpu().numpy(), Series.read(source), self.table)
+            except CaseError as error:
+                document["warnings"].append(f"no RT structure set could be made: {error.problem}")
+        picture = han_picture(ct, labels, self.table, picture_title(document))
+        write_json(self.output_dir / f"{case}_{POSTFIX}.json", document)
+        with atomic_path(self.output_dir / f"{case}_preview.png") as temporary:
+            picture.save(temporary, format="png")
+        if structures is not None:
+            with atomic_path(self.output_dir / f"{case}_rtstruct.dcm") as temporary:
+                structures.save_as(temporary, enforce_file_format=True)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
         ct: MetaTensor = output[self.ct_key]
+        kept = torch.tensor([0, *self.shown])
         for key in self.key_iterator(output):
-            labels: MetaTensor = output[key]
-            array = labels.as_tensor()[0].cpu().numpy()
-            mr = json.loads(output.get(self.mr_key) or '{"used": false}')
+            given: MetaTensor = output[key]
+            values = given.as_tensor().cpu()
+            labels = MetaTensor(values * torch.isin(values, kept).to(values.dtype), meta=dict(given.meta))
             case, source = str(output.get("case", "case")), str(ct.meta.get("filename_or_obj", ""))
-            document = case_document(case, array, volume_affine(labels), mr, output.get(self.notes_key, []))
+            renamed = output.get(self.renamed_key, [])
+            output[self.renamed_key] = [organs for organs in renamed if set(organs) <= set(self.shown)]
+            document = self.document(case, labels.as_tensor()[0].numpy(), volume_affine(labels), output)
             if self.output_dir is not None and "case" in output:
-                write_json(self.output_dir / f"{case}_{POSTFIX}.json", document)
-                with atomic_path(self.output_dir / f"{case}_preview.png") as temporary:
-                    han_picture(ct, labels, picture_title(document)).save(temporary, format="png")
-                if is_series(source):
-                    write_structure_set(array, source, self.output_dir / f"{case}_rtstruct.dcm", NAMES)
+                self.write(case, ct, labels, document)
                 suffix = FORMATS.get(image_suffix(Path(source)), ".nii.gz")
                 labels = MetaTensor(labels, meta={**labels.meta, "filename_or_obj": f"{case}{suffix}"})
             output["result"] = document
@@ -148,8 +188,3 @@ class CaseLayout(FolderLayoutBase):
         name = str(subject)
         suffix = image_suffix(Path(name))
         return self.output_dir / f"{name.removesuffix(suffix)}_{POSTFIX}{suffix}"
-
-
-def no_organs(ct: MetaTensor) -> MetaTensor:
-    """An empty label map (1, X, Y, Z) uint8 on the grid of a CT."""
-    return MetaTensor(torch.zeros(ct.shape, dtype=torch.uint8), meta=dict(ct.meta))

@@ -2,8 +2,9 @@
 
 Each organ gets closed planar contours on every slice. They run between the voxels of the organ and those outside, so
 that a voxel belongs to the organ exactly where its centre lies inside. A hole is joined to the contour around it by a
-channel of no width (DICOM PS3.3, C.8.8.6.3), because many readers fill every contour on its own. The names are those of
-the label map, which follow AAPM TG-263.
+channel of no width (DICOM PS3.3, C.8.8.6.3), because many readers fill every contour on its own. The names follow AAPM
+TG-263; organs that were learned from phantoms alone bear its custom qualifier, ``Eye_AL^phantoms``, and say so in their
+description.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,12 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_uid
 from skimage.measure import find_contours
 
-from .shared.io.atomic import atomic_path
+from .organs import PHANTOMS, Organ, OrganTable
 from .shared.io.cases import holds_dicom
 from .shared.io.dicom import read_header
+from .shared.io.errors import CaseError
 from .shared.io.image_files import LPS_TO_RAS
 from .shared.io.volumes import read_slices, series_affine
-from .shared.pictures.volume_preview import label_colour
 
 PATIENT_TAGS = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 STUDY_TAGS = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
@@ -49,8 +49,15 @@ class Series:
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> Series:
-        """Headers of a folder that was read as a volume before."""
-        slices, affine = series_affine(Path(folder), read_slices(Path(folder)))
+        """Headers of a folder that was read as a volume before.
+
+        Raises:
+            CaseError: for one multi-frame file, whose frames a contour cannot name, and where nothing can be read.
+        """
+        files = read_slices(Path(folder))
+        if len(files) == 1:
+            raise CaseError(files[0].path, "is a single multi-frame file", "convert it to one file per slice")
+        slices, affine = series_affine(Path(folder), files)
         return cls([read_header(s.path, SLICE_TAGS, stop_before_pixels=True) for s in slices], LPS_TO_RAS @ affine)
 
 
@@ -168,17 +175,25 @@ def known_uid(header: Dataset, tag: str) -> str:
     return str(header.get(tag) or generate_uid(entropy_srcs=[str(header.SeriesInstanceUID), tag]))
 
 
-def add_organ(data: Dataset, number: int, name: str, mask: np.ndarray, series: Series) -> None:
+def roi_name(organ: Organ) -> str:
+    """Name of an organ in a structure set; that of one learned from phantoms alone never comes without its mark."""
+    return f"{organ.tg263}^{PHANTOMS}" if organ.learned_from == PHANTOMS else organ.tg263
+
+
+def add_organ(data: Dataset, organ: Organ, mask: np.ndarray, series: Series) -> None:
     """Add an organ, bool (X, Y, Z) on the grid of the series, to the three sequences of a structure set."""
+    number = organ.number
     roi = Dataset()
     roi.ROINumber = number
     roi.ReferencedFrameOfReferenceUID = known_uid(series.headers[0], "FrameOfReferenceUID")
-    roi.ROIName = name
+    roi.ROIName = roi_name(organ)
+    if organ.learned_from == PHANTOMS:
+        roi.ROIDescription = "learned from phantoms alone, not validated on patients"
     roi.ROIGenerationAlgorithm = "AUTOMATIC"
     data.StructureSetROISequence.append(roi)
 
     contours = Dataset()
-    contours.ROIDisplayColor = list(label_colour(number))
+    contours.ROIDisplayColor = list(organ.colour)
     contours.ReferencedROINumber = number
     contours.ContourSequence = Sequence(
         contour_item(polygon, int(index), series)
@@ -195,13 +210,13 @@ def add_organ(data: Dataset, number: int, name: str, mask: np.ndarray, series: S
     data.RTROIObservationsSequence.append(observation)
 
 
-def structure_set(labels: np.ndarray, series: Series, names: Mapping[int, str], label: str) -> FileDataset:
+def structure_set(labels: np.ndarray, series: Series, table: OrganTable, label: str = "AUTO") -> FileDataset:
     """A structure set of all labels that occur.
 
     Args:
         labels: (X, Y, Z) on the grid of the series.
         series: that the labels were made from.
-        names: of the labels.
+        table: of the organs that the labels mean.
         label: what viewers call the structure set; 16 characters are kept.
 
     Returns:
@@ -233,22 +248,5 @@ def structure_set(labels: np.ndarray, series: Series, names: Mapping[int, str], 
     data.StructureSetROISequence, data.ROIContourSequence = Sequence(), Sequence()
     data.RTROIObservationsSequence = Sequence()
     for number in (int(n) for n in np.unique(labels) if n):
-        add_organ(data, number, names[number], labels == number, series)
+        add_organ(data, table.organ(number), labels == number, series)
     return data
-
-
-def write_structure_set(
-    labels: np.ndarray,
-    folder: str | os.PathLike,
-    path: str | os.PathLike,
-    names: Mapping[int, str],
-    label: str = "AUTO",
-) -> None:
-    """Write the structure set of a label map (X, Y, Z) whose CT was read from a folder of DICOM slices.
-
-    Raises:
-        CaseError: where the folder cannot be read.
-    """
-    data = structure_set(labels, Series.read(folder), names, label)
-    with atomic_path(path) as temporary:
-        data.save_as(temporary, enforce_file_format=True)

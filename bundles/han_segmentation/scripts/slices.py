@@ -13,9 +13,10 @@ from monai.inferers import Inferer
 from monai.transforms import Randomizable, Transform
 from torch import Tensor
 
-from .dataset import MR_SCALE, PrepareHan
-from .han_input import AIR_HU, windowed
-from .samples import crop_box
+from .augmentation import crop_box
+from .data import PrepareHan
+from .network_input import AIR_HU, MR_SCALE, windowed
+from .organs import OrganTable
 from .shared.engines.settings import flag
 
 CHANNELS = (0, -2)  # of the 3-D network's input: soft tissue and T1
@@ -49,14 +50,15 @@ class SliceSample(Randomizable, Transform):
 
     Args:
         size: rows and columns.
+        table: whose first window shows the CT.
         foreground: how often a slice with organs is taken rather than any.
 
-    Takes what :class:`~.dataset.PrepareHan` gives. Returns "case", "image" (2, size, size), CT and T1 from 0 to 1,
-    "labels" (1, size, size) uint8, "valid" (31,).
+    Takes what :class:`~.data.PrepareHan` gives. Returns "case", "image" (2, size, size), CT and T1 from 0 to 1,
+    "labels" (1, size, size) uint8, "valid" (K,).
     """
 
-    def __init__(self, size: int = 224, foreground: float = 0.9) -> None:
-        self.size, self.foreground = int(size), foreground
+    def __init__(self, size: int, table: OrganTable, foreground: float = 0.9) -> None:
+        self.size, self.foreground, self.windows_hu = int(size), foreground, table.windows_hu[:1]
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         labels = data["labels"]
@@ -71,7 +73,7 @@ class SliceSample(Randomizable, Transform):
         mr = torch.zeros(2, self.size, self.size)
         if len(data["mr"]):
             mr = torch.from_numpy(crop_box(data["mr"], first, block, 0)[..., 0]).float() / MR_SCALE
-        image = torch.cat([windowed(hu)[:1], mr[:1] * (mr[1:] > 0.5)])
+        image = torch.cat([windowed(hu, self.windows_hu), mr[:1] * (mr[1:] > 0.5)])
         marks = torch.from_numpy(crop_box(labels, first, block, 0)[..., 0])[None]
         valid = torch.from_numpy(np.array(data["valid"]))
         return {"case": data["case"], "image": image, "labels": marks, "valid": valid}

@@ -67,7 +67,7 @@ class OrganDice(IgniteMetricHandler):
     Args:
         pred: key of a label map (1, *spatial).
         label: key of the reference (1, *spatial).
-        valid: key of the known channels (31,).
+        valid: key of the known channels (K,).
     """
 
     def __init__(self, pred: str = "pred", label: str = "labels", valid: str = "valid") -> None:

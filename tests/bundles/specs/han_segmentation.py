@@ -10,9 +10,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from bundles.han_segmentation.scripts.organs import NAMES
 from bundles.han_segmentation.scripts.phantoms import make_head_neck
 from bundles.han_segmentation.scripts.phantoms.dataset import write_nifti_case
+from bundles.han_segmentation.scripts.phantoms.names import NAMES
 from tests.bundles.bad_input import inference_calls
 from tests.bundles.spec import BadCall, BadInput, BundleSpec, Data
 from tests.bundles.spine_cases import FLOAT32, write_blank, write_nan, write_series, write_slice, write_truncated
@@ -40,19 +40,19 @@ def make_data(bundle: Path, folder: Path) -> Data:
         for name in ("ct.nii.gz", "mr_t1.nii.gz"):
             if (heads / "validation" / f"head_{seed}" / name).exists():
                 shutil.copy(heads / "validation" / f"head_{seed}" / name, new / f"head_{seed}" / name)
-    annotated = {"dataset_dir": heads}
     return Data(
-        train=annotated,
+        train={"dataset_dir": heads, "cache_dir": folder / "cache"},
         inference={"dataset_dir": new},
-        evaluate={**annotated, **ONE_LOOK},
+        evaluate={"dataset_dir": heads},
         cases=tuple(f"head_{seed}" for seed in HELD_SEEDS),
     )
 
 
 def check_result(content: Mapping[str, Any]) -> None:
     """The JSON beside a label map: all names, volumes of organs of these names, what became of the MR, warnings."""
-    assert {"case", "labels", "volumes_ml", "mr", "warnings"} == set(content)
+    assert {"case", "labels", "learned_from", "volumes_ml", "mr", "warnings"} == set(content)
     assert content["labels"] == {str(number): name for number, name in NAMES.items()}
+    assert list(content["learned_from"]) == list(NAMES.values()) and len(set(content["learned_from"].values())) == 2
     assert set(content["volumes_ml"]) <= set(NAMES.values())
     assert all(volume > 0 for volume in content["volumes_ml"].values())
     assert isinstance(content["mr"]["used"], bool) and content["mr"]["used"] == (content["case"] == "head_54")
@@ -83,11 +83,13 @@ BAD_CALLS = (
     *inference_calls("volume"),
     BadCall("one_mr_for_two", "inference", lambda f: {"mr": f / "mr.nii.gz"}, "is one MR for 2 cases"),
     BadCall("no_organ", "inference", lambda f: {"attention": "Nose"}, "--attention: is 'Nose'"),
+    BadCall("no_choice", "inference", lambda f: {"organs": "some"}, "--organs: is 'some'"),
+    BadCall("no_table", "inference", lambda f: {"organs_file": f / "none.json"}, "none.json: cannot be read"),
     BadCall("no_switch", "inference", lambda f: {"use_mr": "perhaps"}, "--use_mr: is 'perhaps'"),
 )
 
-# the shipped second look and members of the ensemble go with the shipped first look
-ONE_LOOK = {"fine_ckpt_path": "", "ensemble_ckpt_paths": []}
+# the shipped second look and members of the ensemble go with the shipped first look; three epochs find no brainstem
+ONE_LOOK = {"fine_ckpt_path": "", "ensemble_ckpt_paths": [], "organs": "all", "check_region": False}
 NETWORK = {"network_def#widths": [6, 6, 6, 6, 8], "network_def#num_heads": 2}
 
 SPEC = BundleSpec(
@@ -96,14 +98,14 @@ SPEC = BundleSpec(
         **NETWORK,
         **FLOAT32,
         "spacing_mm": 8.0,
-        "image_size": [32, 32, 32],
+        "crop_size": [32, 32, 32],
         "samples_per_epoch": 4,
         "phantoms": 0,
         "val_interval": 1,
         "num_workers": 0,
     },
     early_stop={"learning_rate": 0, "patience": 1},
-    inference={**NETWORK, **ONE_LOOK, "spacing_mm": 8.0, "image_size": [32, 32, 32]},
+    inference={**NETWORK, **ONE_LOOK, "spacing_mm": 8.0, "crop_size": [32, 32, 32]},
     results=("{case}_segmentation.nii.gz", "{case}_segmentation.json", "{case}_preview.png"),
     run_results=(),
     preview="{case}_preview.png",

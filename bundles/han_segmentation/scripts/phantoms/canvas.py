@@ -19,7 +19,7 @@ BLOCK = 8  # voxels along each axis of the blocks by which boxes are looked up
 KEEP = -1  # leave the organ labels as they are
 
 
-class Canvas:
+class HeadCanvas:
     """Values of one modality and organ labels, both (X, Y, Z).
 
     Args:

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from ..organs import NAMES
 from ..shared.geometry.masks import label_box
 from ..shared.io.itk_images import crop_image, to_sitk, write_image
+from .names import NAMES
 from .phantom import HeadNeckPhantom, make_head_neck
 
 
@@ -23,7 +23,8 @@ def write_nifti_case(phantom: HeadNeckPhantom, folder: Path) -> None:
         write_image(to_sitk(phantom.mr, phantom.mr_affine), folder / "mr_t1.nii.gz")
     write_image(to_sitk(phantom.labels, phantom.affine), folder / "labels.nii.gz")
     contoured = [NAMES[number] for number in phantom.contoured]
-    (folder / "labels.json").write_text(json.dumps({"contoured": contoured}))
+    labels = {str(number): name for number, name in NAMES.items()}
+    (folder / "labels.json").write_text(json.dumps({"contoured": contoured, "labels": labels}))
     known = {"mr_to_ct_ras_mm": phantom.mr_to_ct.tolist(), **phantom.meta}
     (folder / "phantom.json").write_text(json.dumps(known))
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..organs import NUMBERS
 from ..shared.phantoms.sdf import Array
-from .canvas import Canvas, Variation
+from .canvas import HeadCanvas, Variation
+from .names import NUMBERS
 from .scanner import expose_ct, expose_mr, paint_couch
 from .skull import (
     paint_brainstem,
@@ -36,7 +36,7 @@ class HeadNeckPhantom:
 
     Attributes:
         ct: int16 (X, Y, Z), HU.
-        labels: uint8 (X, Y, Z), numbers of `han_organs`; only organs of ``contoured``.
+        labels: uint8 (X, Y, Z), numbers of HaN-Seg; only organs of ``contoured``.
         affine: float64 (4, 4), voxel index of the CT to its RAS mm.
         mr: int16 (X', Y', Z'), T1; None for a patient without.
         mr_affine: float64 (4, 4), voxel index of the T1 to its own RAS mm.
@@ -90,7 +90,7 @@ class Patient:
         return moved
 
 
-def paint_patient(canvas: Canvas, vary: Variation, metal: bool, tumour: bool) -> None:
+def paint_patient(canvas: HeadCanvas, vary: Variation, metal: bool, tumour: bool) -> None:
     """Put everything onto a canvas, from the skin inwards."""
     paint_outline(canvas, vary)
     paint_muscles(canvas, vary)
@@ -169,7 +169,7 @@ def make_head_neck(
 
     spacing = np.asarray(spacing_mm, float)
     affine, shape = grid(np.asarray(low_mm, float), np.asarray(high_mm, float), spacing)
-    ct = Canvas(patient.places(affine, shape), voxel(spacing), {k: v[0] for k, v in look.items()}, NUMBERS)
+    ct = HeadCanvas(patient.places(affine, shape), voxel(spacing), {k: v[0] for k, v in look.items()}, NUMBERS)
     paint_patient(ct, vary, metal, tumour)
     back = float(affine[1, 3]) + 14.0
     paint_couch(ct.values, affine[1, 3] + spacing[1] * np.arange(shape[1]), back)
@@ -188,7 +188,7 @@ def make_head_neck(
     mr = None
     if with_mr:
         places = patient.places(np.linalg.inv(to_ct_world) @ moved @ mr_affine, mr_shape)
-        canvas = Canvas(places, voxel(mr_spacing), {k: v[1] for k, v in look.items()}, NUMBERS)
+        canvas = HeadCanvas(places, voxel(mr_spacing), {k: v[1] for k, v in look.items()}, NUMBERS)
         paint_patient(canvas, vary, metal, tumour)
         mr = expose_mr(canvas.values, mr_spacing, mr_rng)
     meta = {"seed": seed, "metal": metal, "tumour": tumour, "size": size.tolist(), "missing": sorted(left_out)}

@@ -8,10 +8,10 @@ from functools import partial, reduce
 import numpy as np
 
 from ..shared.phantoms.sdf import Array, Point, capsule, ellipsoid
-from .canvas import Canvas
+from .canvas import HeadCanvas
 
 
-def put_ellipsoid(canvas: Canvas, centre: Point, radii: Point, tissue: str, organ: str | int = 0) -> None:
+def put_ellipsoid(canvas: HeadCanvas, centre: Point, radii: Point, tissue: str, organ: str | int = 0) -> None:
     """An ellipsoid along the axes, mm."""
     middle, half = np.asarray(centre, float), np.asarray(radii, float)
     canvas.shape(middle - half, middle + half, lambda x, y, z: ellipsoid(x, y, z, middle, half), tissue, organ)
@@ -26,7 +26,7 @@ def tube(
 
 
 def put_tube(
-    canvas: Canvas,
+    canvas: HeadCanvas,
     points: Sequence[Point],
     radii: Sequence[float],
     tissue: str,
@@ -49,7 +49,7 @@ def put_tube(
 
 
 def put_ring(
-    canvas: Canvas,
+    canvas: HeadCanvas,
     centre: Point,
     radii: Sequence[float],
     thick: float,

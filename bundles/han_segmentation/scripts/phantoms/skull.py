@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..shared.phantoms.sdf import Array, ellipsoid, smooth_union
-from .canvas import Canvas, Variation
+from .canvas import HeadCanvas, Variation
 from .shapes import put_ellipsoid, put_ring, put_tube
 
 SIDES = ((1.0, "R"), (-1.0, "L"))  # sign of x and letter
@@ -20,7 +20,7 @@ def cavity(x: Array, y: Array, z: Array) -> Array:
     return smooth_union(cerebrum, ellipsoid(x, y, z, (0, -42, -4), (53, 36, 26)), 8.0)
 
 
-def paint_skull_and_brain(canvas: Canvas, vary: Variation) -> None:
+def paint_skull_and_brain(canvas: HeadCanvas, vary: Variation) -> None:
     """Cranium with marrow, petrous bones, brain in its fluid, ventricles, ears."""
     box = canvas.box(np.array([-82.0, -105, -42]), np.array([82.0, 100, 136]))
     if box is not None:
@@ -53,7 +53,7 @@ def paint_skull_and_brain(canvas: Canvas, vary: Variation) -> None:
     put_tube(canvas, [(0, 23, 8), (0, 9, -16)], [3.0, 2.5], "marrow", flat=(2.2, 1, 1))
 
 
-def paint_brainstem(canvas: Canvas, vary: Variation) -> None:
+def paint_brainstem(canvas: HeadCanvas, vary: Variation) -> None:
     """Midbrain, pons and medulla in the basal cistern."""
     wide = vary.scale("brainstem", 0.05)
     parts = [((0, -2, 26), (15, 12, 11)), ((0, 2, 7), (17.5, 13.5, 14))]
@@ -66,7 +66,7 @@ def paint_brainstem(canvas: Canvas, vary: Variation) -> None:
     put_ellipsoid(canvas, (0, -14.5, 3), (7, 3.5, 9), "csf")  # fourth ventricle
 
 
-def paint_sella(canvas: Canvas, vary: Variation) -> None:
+def paint_sella(canvas: HeadCanvas, vary: Variation) -> None:
     """Sphenoid with its sinus, pituitary, chiasm in its cistern."""
     put_ellipsoid(canvas, (0, 22, 27), (15, 12, 8), "csf")
     put_ellipsoid(canvas, (0, 33, 7), (19, 19, 13), "skull")
@@ -82,7 +82,7 @@ def paint_sella(canvas: Canvas, vary: Variation) -> None:
         put_tube(canvas, ends, [2.3, 2.0], "chiasm", "OpticChiasm")
 
 
-def paint_face(canvas: Canvas, vary: Variation) -> None:
+def paint_face(canvas: HeadCanvas, vary: Variation) -> None:
     """Nose, sinuses with bony walls, cheek bones, palate."""
     put_ellipsoid(canvas, (0, 62, -24), (36, 30, 20), "skull")  # body of the maxilla
     put_ellipsoid(canvas, (0, 62, -22), (32, 26, 16), "marrow")
@@ -109,7 +109,7 @@ def dental_arch(front: float, level: float, x: float) -> tuple[float, float, flo
     return x, front - 36 * (x / 27) ** 2, level
 
 
-def paint_teeth(canvas: Canvas, vary: Variation, metal: bool) -> None:
+def paint_teeth(canvas: HeadCanvas, vary: Variation, metal: bool) -> None:
     """Two rows of teeth, some missing, with fillings of metal on one side if wished."""
     lateral = (4, 11.5, 17.5, 21.5, 24.5, 27, 29)
     filled = 1.0 if vary.uniform("side of fillings") < 0.5 else -1.0
@@ -131,7 +131,7 @@ def paint_teeth(canvas: Canvas, vary: Variation, metal: bool) -> None:
                     put_ellipsoid(canvas, top, (3, 3, 2.5), "metal")
 
 
-def paint_mandible(canvas: Canvas, vary: Variation) -> None:
+def paint_mandible(canvas: HeadCanvas, vary: Variation) -> None:
     """Body, ramus, coronoid and condyle of both sides: cortex around marrow."""
     shift = vary.shift("mandible", 1.0)
     for inner, tissue in ((0.0, "mandible"), (2.3, "mandible_marrow")):
@@ -149,7 +149,7 @@ def paint_mandible(canvas: Canvas, vary: Variation) -> None:
             put_tube(canvas, hook, [4.0 - inner * 0.7, 2.5 - inner * 0.7], tissue, "Bone_Mandible", flat=(0.9, 1.6, 1))
 
 
-def paint_spine(canvas: Canvas, vary: Variation) -> None:
+def paint_spine(canvas: HeadCanvas, vary: Variation) -> None:
     """Cervical and first thoracic vertebrae, discs, canal and cord."""
     put_ring(canvas, (0, canal(-36) + 4, -36), (21, 18), 6, 9, "skull")
     put_tube(canvas, [(0, canal(-50) + 15, -52), (0, canal(-36) + 15, -32)], [6.5, 4.5], "cortex")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..shared.phantoms.sdf import Array, ellipsoid, smooth_union
-from .canvas import KEEP, Canvas, Variation
+from .canvas import KEEP, HeadCanvas, Variation
 from .shapes import put_ellipsoid, put_tube, tube
 from .skull import SIDES, canal
 
@@ -33,7 +33,7 @@ def outline(x: Array, y: Array, z: Array) -> Array:
     return np.minimum(np.minimum(smooth_union(head, lids, 6), ears), head)
 
 
-def paint_outline(canvas: Canvas, vary: Variation) -> None:
+def paint_outline(canvas: HeadCanvas, vary: Variation) -> None:
     """Skin and fat; everything else is put inside of it."""
     x, y, z = canvas.points
     canvas.body[:] = outline(x, y, z)
@@ -43,7 +43,7 @@ def paint_outline(canvas: Canvas, vary: Variation) -> None:
     canvas.fill(whole, canvas.body + 2.5, "fat")
 
 
-def paint_muscles(canvas: Canvas, vary: Variation) -> None:
+def paint_muscles(canvas: HeadCanvas, vary: Variation) -> None:
     """Neck, chewing and facial muscles."""
     thick = vary.scale("muscle", 0.08)
     for z in range(-30, -235, -15):
@@ -68,7 +68,7 @@ def paint_muscles(canvas: Canvas, vary: Variation) -> None:
         put_tube(canvas, [(sign * 6, 37, -95), (sign * 9, 30, -185)], [4.5], "muscle", flat=(1.7, 0.8, 1))
 
 
-def paint_orbits(canvas: Canvas, vary: Variation) -> None:
+def paint_orbits(canvas: HeadCanvas, vary: Variation) -> None:
     """Walls, fat, eyeballs in two segments, muscles, optic nerves, lacrimal glands."""
     for sign, side in SIDES:
         flip = np.array([sign, 1, 1])
@@ -93,7 +93,7 @@ def paint_orbits(canvas: Canvas, vary: Variation) -> None:
         put_ellipsoid(canvas, gland, np.array([3.4, 7.2, 6.2]) * size, "lacrimal", f"Glnd_Lacrimal_{side}")
 
 
-def paint_eye(canvas: Canvas, eye: Array, radius: float, side: str) -> None:
+def paint_eye(canvas: HeadCanvas, eye: Array, radius: float, side: str) -> None:
     """One eyeball; the plane behind the lens parts its segments."""
     behind_lens = eye[1] + 0.30 * radius
 
@@ -108,7 +108,7 @@ def paint_eye(canvas: Canvas, eye: Array, radius: float, side: str) -> None:
     put_ellipsoid(canvas, eye + [0, 0.47 * radius, 0], (4.6, 2.1, 4.6), "lens", KEEP)
 
 
-def paint_mouth(canvas: Canvas, vary: Variation) -> None:
+def paint_mouth(canvas: HeadCanvas, vary: Variation) -> None:
     """Oral cavity with tongue and floor of the mouth, cheeks, lips."""
     tongue = np.array([0, 50, -55]) + vary.shift("tongue", 1.0)
     size = vary.scale("tongue", 0.06)
@@ -130,7 +130,7 @@ def paint_mouth(canvas: Canvas, vary: Variation) -> None:
     )
 
 
-def paint_glands(canvas: Canvas, vary: Variation) -> None:
+def paint_glands(canvas: HeadCanvas, vary: Variation) -> None:
     """Parotid and submandibular glands, lymph nodes; on one side a tumour."""
     for sign, side in SIDES:
         size = vary.scale(f"parotid {side}", 0.08)
@@ -148,7 +148,7 @@ def paint_glands(canvas: Canvas, vary: Variation) -> None:
             put_ellipsoid(canvas, node, np.array([3, 4, 5]) * vary.scale(f"node {side}{i}", 0.3), "lymph")
 
 
-def paint_tumour(canvas: Canvas, vary: Variation) -> None:
+def paint_tumour(canvas: HeadCanvas, vary: Variation) -> None:
     """An enlarged node beside the vessels of one side."""
     sign = 1.0 if vary.uniform("side of tumour") < 0.5 else -1.0
     centre = np.array([sign * 43, 4, -95]) + vary.shift("tumour", 5.0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ..shared.phantoms.sdf import Array, ellipse
-from .canvas import KEEP, Canvas, Variation
+from .canvas import KEEP, HeadCanvas, Variation
 from .shapes import put_ellipsoid, put_ring, put_tube
 from .skull import SIDES
 
 LARYNX_Y = 24.0
 
 
-def paint_vessels(canvas: Canvas, vary: Variation) -> None:
+def paint_vessels(canvas: HeadCanvas, vary: Variation) -> None:
     """Carotid arteries up to the base of the skull, jugular veins of unequal width."""
     for sign, side in SIDES:
         flip = np.array([sign, 1, 1])
@@ -28,7 +28,7 @@ def paint_vessels(canvas: Canvas, vary: Variation) -> None:
 
 
 def put_slab(
-    canvas: Canvas,
+    canvas: HeadCanvas,
     heights: tuple[float, float],
     y: float,
     radii: tuple[float, float],
@@ -45,7 +45,7 @@ def put_slab(
     canvas.shape(low, high, distance, tissue, organ)
 
 
-def paint_throat(canvas: Canvas, vary: Variation) -> None:
+def paint_throat(canvas: HeadCanvas, vary: Variation) -> None:
     """Pharynx, larynx with its cartilages, trachea, oesophagus, thyroid."""
     walls = [(0, 30, -12), (0, 21, -45), (0, 20, -80), (0, 18, -115), (0, 12, -140)]
     put_tube(canvas, walls, [15, 13, 13, 13, 10], "pharynx", flat=(1.15, 0.7, 1))
@@ -73,7 +73,7 @@ def paint_throat(canvas: Canvas, vary: Variation) -> None:
     paint_airway(canvas, vary, down)
 
 
-def paint_thyroid(canvas: Canvas, vary: Variation, down: float) -> None:
+def paint_thyroid(canvas: HeadCanvas, vary: Variation, down: float) -> None:
     """Two lobes, the right one larger, joined before the trachea."""
     for sign, side in SIDES:
         size = vary.scale(f"thyroid {side}", 0.1) * (1.08 if side == "R" else 0.94)
@@ -84,7 +84,7 @@ def paint_thyroid(canvas: Canvas, vary: Variation, down: float) -> None:
     put_tube(canvas, [(0, 23, -142 + down), (0, 20, -180), (0, 5, -240)], [10.5], "cartilage")
 
 
-def paint_airway(canvas: Canvas, vary: Variation, down: float) -> None:
+def paint_airway(canvas: HeadCanvas, vary: Variation, down: float) -> None:
     """Air from the nose to the trachea; inside the larynx it belongs to the organ."""
     wide = vary.scale("airway", 0.12)
     at = LARYNX_Y

@@ -1,6 +1,6 @@
 """How well MR→CT registration finds known motions of a real pair, and what it refuses; run from the bundle folder:
 
-    python -m scripts.registration_study --data_dir /path/to/head_neck --output_dir study
+    python -m scripts.mr_registration_study --data_dir /path/to/head_neck --output_dir study
 
 The folder holds ``ct_template.nii.gz`` (Rorden et al., 2012; Cormack units), ``t1_template.nii.gz`` of the same space
 and ``t1_whole_head.nii.gz``, another head. Both templates are averages of different people, the CT's head is 4 % larger

@@ -1,10 +1,12 @@
 """From a CT and its MR to the input of the network, one way for training and inference.
 
-Channels: CT in three windows, T1, field of view of the T1; each 0 to 1. The grids are isotropic and run along the axes
+Channels: CT in windows of HU, T1, field of view of the T1; each 0 to 1. The grids are isotropic and run along the axes
 of the patient (RAS), wherever the axes of the files point.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,19 +21,19 @@ from .shared.geometry.volume_box import cut_box, volume_bounds
 from .shared.io.image_files import LPS_TO_RAS
 from .shared.io.itk_images import index_matrix, move_image, place_image, resample, to_sitk
 
-# HU of soft tissue; of bone and air; of brain, in which the brainstem differs from its surroundings by a few HU
-WINDOWS = ((-160.0, 240.0), (-500.0, 1500.0), (-10.0, 90.0))
-CHANNELS = len(WINDOWS) + 2
+Windows = Sequence[tuple[float, float]]  # lowest and highest HU of each channel that shows the CT
+
 AIR_HU = -1024.0
 BODY_HU = -400.0
 BODY_GRID_MM = 4.0
 BODY_MARGIN_MM = 12.0
 MR_WHITE = 99.5  # percentile of the head that becomes 1
+MR_SCALE = 255.0  # that becomes 1 where an MR is kept in bytes
 
 
-def windowed(hu: Tensor) -> Tensor:
-    """HU (1, *) in every window, (len(WINDOWS), *) float32 from 0 to 1."""
-    return torch.cat([((hu.float() - low) / (high - low)).clamp(0, 1) for low, high in WINDOWS])
+def windowed(hu: Tensor, windows_hu: Windows) -> Tensor:
+    """HU (1, *) in every window, (len(windows_hu), *) float32 from 0 to 1."""
+    return torch.cat([((hu.float() - low) / (high - low)).clamp(0, 1) for low, high in windows_hu])
 
 
 def body_bounds(ct: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +111,9 @@ def on_grid(volume: MetaTensor, affine: np.ndarray, size: tuple[int, ...], fill:
     return torch.from_numpy(np.stack([sitk.GetArrayFromImage(image).T for image in images]))
 
 
-def network_input(ct: MetaTensor, mr: MetaTensor | None, affine: np.ndarray, size: tuple[int, ...]) -> Tensor:
+def network_input(
+    ct: MetaTensor, mr: MetaTensor | None, affine: np.ndarray, size: tuple[int, ...], windows_hu: Windows
+) -> Tensor:
     """Input of the network on a grid.
 
     Args:
@@ -117,11 +121,12 @@ def network_input(ct: MetaTensor, mr: MetaTensor | None, affine: np.ndarray, siz
         mr: as :func:`aligned_mr` gives it, None for CT alone.
         affine: (4, 4) of an isotropic RAS grid.
         size: of the grid.
+        windows_hu: of the CT.
 
     Returns:
-        (CHANNELS, *size) float32, 0 to 1. The MR is 0 outside of its field of view.
+        (windows + 2, *size) float32, 0 to 1. The MR is 0 outside of its field of view.
     """
-    windows = windowed(on_grid(ct, affine, size, AIR_HU))
+    windows = windowed(on_grid(ct, affine, size, AIR_HU), windows_hu)
     if mr is None:
         return torch.cat([windows, torch.zeros(2, *size)])
     moved = on_grid(mr, affine, size, 0.0)

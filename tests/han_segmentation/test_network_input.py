@@ -8,9 +8,9 @@ import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 
-from bundles.han_segmentation.scripts.han_input import (
+from bundles.han_segmentation.scripts.mr_registration import Alignment
+from bundles.han_segmentation.scripts.network_input import (
     AIR_HU,
-    CHANNELS,
     aligned_mr,
     as_volume,
     body_bounds,
@@ -19,10 +19,8 @@ from bundles.han_segmentation.scripts.han_input import (
     windowed,
     working_grid,
 )
-from bundles.han_segmentation.scripts.mr_registration import Alignment
-from bundles.han_segmentation.scripts.organs import NUMBERS
 from shared.io.itk_images import to_sitk
-from tests.han_segmentation.heads import head
+from tests.han_segmentation.heads import NUMBERS, TABLE, head
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -37,18 +35,20 @@ def world(affine: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 def test_windows() -> None:
     hu = torch.tensor([[-2000.0, -160.0, 40.0, 240.0, 500.0, 3000.0]])
-    soft, bone, _ = windowed(hu)
+    soft, bone, _ = windowed(hu, TABLE.windows_hu)
     assert soft.tolist() == [0, 0, 0.5, 1, 1, 1] and bone[-2] == 0.5 and float(bone.max()) == 1 and bone[0] == 0
 
 
 def test_every_orientation_gives_the_same_input() -> None:
     affine, size = working_grid(ct_in("RAS"), 5.0)
-    reference = network_input(ct_in("RAS"), None, affine, size)
-    assert reference.shape == (CHANNELS, *size) and float(reference[-2:].abs().max()) == 0
+    reference = network_input(ct_in("RAS"), None, affine, size, TABLE.windows_hu)
+    assert reference.shape == (5, *size) and float(reference[-2:].abs().max()) == 0
     for codes in ("LPS", "PIR", "SAL"):
         again, same = working_grid(ct_in(codes), 5.0)
         assert same == size and np.allclose(again, affine, atol=1e-3)
-        torch.testing.assert_close(network_input(ct_in(codes), None, affine, size), reference, atol=1e-3, rtol=0)
+        torch.testing.assert_close(
+            network_input(ct_in(codes), None, affine, size, TABLE.windows_hu), reference, atol=1e-3, rtol=0
+        )
 
 
 def test_a_bright_point_keeps_its_place_when_reduced_and_when_enlarged() -> None:
@@ -101,7 +101,7 @@ def test_the_mr_lies_on_the_ct_and_is_masked(codes: str) -> None:
     mr = sitk.DICOMOrient(to_sitk(phantom.mr, phantom.mr_affine), codes)
     volume = aligned_mr(mr, Alignment(LPS @ phantom.mr_to_ct @ LPS, 1.0, 1.0, 0.0))
     affine, size = working_grid(ct_in("RAS"), 4.0)
-    image = network_input(ct_in("RAS"), volume, affine, size)
+    image = network_input(ct_in("RAS"), volume, affine, size, TABLE.windows_hu)
     mr, seen = image[-2:]
     assert set(seen.unique().tolist()) == {0.0, 1.0} and 0.05 < float(seen.mean()) < 0.95
     assert not mr[seen == 0].any() and 0.8 < float(mr.max()) <= 1

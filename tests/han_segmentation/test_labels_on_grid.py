@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import map_coordinates
 
-from bundles.han_segmentation.scripts import han_output
-from bundles.han_segmentation.scripts.han_output import agreeing_cells, labels_on_grid
+from bundles.han_segmentation.scripts import labels_on_grid as module
+from bundles.han_segmentation.scripts.labels_on_grid import agreeing_cells, labels_on_grid
 
 GRID = np.array([[2.0, 0, 0, -11], [0, 2.0, 0, 5], [0, 0, 2.0, 40], [0, 0, 0, 1]])
 
@@ -37,8 +37,8 @@ def reference(scores: torch.Tensor, affine: np.ndarray, size: tuple[int, ...]) -
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_equal_to_interpolating_everything(turned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(han_output, "SLAB_VOXELS", 3000)  # several slabs and chunks
-    monkeypatch.setattr(han_output, "CHUNK_PLACES", 100)
+    monkeypatch.setattr(module, "SLAB_VOXELS", 3000)  # several slabs and chunks
+    monkeypatch.setattr(module, "CHUNK_PLACES", 100)
     affine = np.array([[0, -0.7, 0, 12.0], [0.6, 0, 0, 3.0], [0, 0, 1.1, 38.0], [0, 0, 0, 1]])
     if turned:
         angle = 0.3

@@ -9,25 +9,18 @@ import numpy as np
 from monai.data import MetaTensor
 from PIL import Image, ImageDraw, ImageFont
 
-from .organs import NAMES, NUMBERS
+from .organs import PHANTOMS, OrganTable
 from .shared.geometry.grids import to_grid, volume_affine
 from .shared.geometry.volume_box import cut_box, volume_bounds
-from .shared.pictures.volume_preview import ENDS, draw_plane, label_colour, plane, to_grey
+from .shared.pictures.volume_preview import ENDS, draw_plane, plane, to_grey
 
-WINDOW = (-160.0, 240.0)  # soft tissue
 STEP_MM = 1.0
 SCALE = 1.5  # pixels of the picture per mm
 MARGIN_MM = 30.0  # around the organs
 GAP = 6
 LONGEST_LINE = 160  # characters of the title
-# each axial plane is the one that shows most of some organs, from the head down
-LEVELS: tuple[tuple[str, ...], ...] = (
-    ("OpticChiasm", "OpticNrv_L", "OpticNrv_R", "Glnd_Lacrimal_L", "Glnd_Lacrimal_R", "Eye_AL", "Eye_AR"),
-    ("Cochlea_L", "Cochlea_R", "Parotid_L", "Parotid_R", "Brainstem"),
-    ("Bone_Mandible", "Cavity_Oral", "BuccalMucosa", "Glnd_Submand_L", "Glnd_Submand_R"),
-    ("Glottis", "Arytenoid", "Larynx_SG", "Glnd_Thyroid", "A_Carotid_L", "A_Carotid_R"),
-)
-EVENLY = (0.85, 0.65, 0.45, 0.2)  # heights of the same planes where none of the organs occurs
+HIGHEST, LOWEST = 0.85, 0.2  # heights between which axial planes lie that none of their organs places
+PLANES = 4  # where the table of organs names none
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -53,11 +46,15 @@ def shown_part(ct: MetaTensor, labels: MetaTensor) -> tuple[np.ndarray, np.ndarr
     return parts[0][::-1, ::-1], parts[1][::-1, ::-1]
 
 
-def axial_levels(labels: np.ndarray) -> list[int]:
-    """Index along the last axis of each axial plane, from the head down."""
+def axial_levels(labels: np.ndarray, planes: Sequence[Sequence[int]]) -> list[int]:
+    """Index along the last axis of each axial plane, from the head down.
+
+    Args:
+        labels: (X, Y, Z).
+        planes: numbers of the organs that each plane is chosen for, which is the one that shows most of them.
+    """
     levels = []
-    for names, height in zip(LEVELS, EVENLY, strict=True):
-        organs = [NUMBERS[name] for name in names]
+    for organs, height in zip(planes, np.linspace(HIGHEST, LOWEST, len(planes)), strict=True):
         # every organ counts the same, or the largest would choose alone
         shares = np.zeros(labels.shape[2])
         for organ in organs:
@@ -67,9 +64,9 @@ def axial_levels(labels: np.ndarray) -> list[int]:
     return levels
 
 
-def panel(grey: np.ndarray, labels: np.ndarray, name: str) -> Image.Image:
+def panel(grey: np.ndarray, labels: np.ndarray, name: str, table: OrganTable) -> Image.Image:
     """One plane (down, right), enlarged, organs tinted and outlined, with the letters of its sides."""
-    image = draw_plane(grey, labels, None, (grey.shape[1], grey.shape[0]), SCALE, tint=0.3)
+    image = draw_plane(grey, labels, None, (grey.shape[1], grey.shape[0]), SCALE, tint=0.3, colours=table.colours)
     draw = ImageDraw.Draw(image)
     width, height = image.size
     places = [(3, height // 2), (width - 12, height // 2), (width // 2, 1), (width // 2, height - 15)]
@@ -78,16 +75,18 @@ def panel(grey: np.ndarray, labels: np.ndarray, name: str) -> Image.Image:
     return image
 
 
-def legend(present: Sequence[int], height: int) -> Image.Image:
-    """The names of organs in their colours, in columns."""
+def legend(present: Sequence[int], height: int, table: OrganTable) -> Image.Image:
+    """The names of organs in their colours, in columns; those learned from phantoms alone with a star."""
     line, per_column = 16, max(1, (height - 8) // 16)
     columns = -(-max(1, len(present)) // per_column)
     picture = Image.new("RGB", (columns * 140, height), (30, 30, 30))
     draw = ImageDraw.Draw(picture)
     for place, number in enumerate(present):
         x, y = 140 * (place // per_column) + 4, line * (place % per_column) + 4
-        draw.rectangle([x, y + 2, x + 10, y + 12], fill=label_colour(number))
-        draw.text((x + 16, y), NAMES[number], fill=(235, 235, 235), font=font(12))
+        organ = table.organ(number)
+        draw.rectangle([x, y + 2, x + 10, y + 12], fill=organ.colour)
+        name = f"{organ.name} *" if organ.learned_from == PHANTOMS else organ.name
+        draw.text((x + 16, y), name, fill=(235, 235, 235), font=font(12))
     return picture
 
 
@@ -103,21 +102,26 @@ def beside(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 def han_picture(
-    ct: MetaTensor, labels: MetaTensor, title: Sequence[str] = (), window: tuple[float, float] = WINDOW
+    ct: MetaTensor,
+    labels: MetaTensor,
+    table: OrganTable,
+    title: Sequence[str] = (),
+    window: tuple[float, float] | None = None,
 ) -> Image.Image:
     """Planes of a CT with outlined organs; the patient's left is at the right of the picture.
 
     Args:
         ct: (1, X, Y, Z) with its affine (RAS mm), in any orientation.
-        labels: on the same grid, numbers of `han_organs`.
+        labels: on the same grid, numbers of the table.
+        table: names and colours of the organs.
         title: lines above.
-        window: lowest and highest value shown.
+        window: lowest and highest value shown; None for the first window of the table.
     """
     hu, marks = shown_part(ct, labels)
-    grey = to_grey(hu, window)
+    grey = to_grey(hu, window or table.windows_hu[0])
 
     def cut(name: str, index: int) -> Image.Image:
-        return panel(plane(grey, name, index), plane(marks, name, index), name)
+        return panel(plane(grey, name, index), plane(marks, name, index), name, table)
 
     middle = [int(size // 2) for size in hu.shape]
     if marks.any():
@@ -125,8 +129,9 @@ def han_picture(
         middle = [int(n) for n in np.median(found, axis=0)]
     long = [cut("coronal", middle[1]), cut("sagittal", middle[0])]
     present = [int(n) for n in np.unique(marks) if n]
-    top = beside([*long, legend(present, long[0].height)] if present else long)
-    bottom = beside([cut("axial", level) for level in axial_levels(marks)])
+    top = beside([*long, legend(present, long[0].height, table)] if present else long)
+    planes = table.axial_planes or ((),) * PLANES
+    bottom = beside([cut("axial", level) for level in axial_levels(marks, planes)])
     lines = [part for line in title for part in textwrap.wrap(line, LONGEST_LINE)]
     head = 18 * len(lines) + (6 if lines else 0)
     width = max([top.width, bottom.width, *[int(font(13).getlength(line)) + 12 for line in lines]])

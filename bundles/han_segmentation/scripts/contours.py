@@ -1,9 +1,9 @@
-"""Reading one case of head and neck: CT, MR, and the reference on the grid of the CT."""
+"""Reading one case of head and neck: CT, MR, and its contours on the grid of the CT."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from .organs import NAMES, NUMBERS, OPENKBP_LABELS, OPENKBP_TO_HAN, organ_numbers, relabel
+from .organs import OrganTable, relabel
 from .shared.io.errors import CaseError, one_line
 from .shared.io.itk_images import index_matrix, read_image, same_grid
 
@@ -28,7 +28,7 @@ class HanCase:
         case: name.
         ct: HU.
         mr: T1 in its own frame, None where there is none.
-        labels: uint8 on the grid of the CT, numbers of `han_organs`; None without a reference.
+        labels: uint8 on the grid of the CT, numbers of the table of organs; None without a reference.
         valid: numbers of the organs that the reference shows. A voxel outside of them says nothing about the others.
         warnings: for the user.
     """
@@ -124,11 +124,11 @@ def place_segment(path: str, ct: sitk.Image) -> np.ndarray | None:
     return placed
 
 
-def read_organ_files(paths: Mapping[str, str], case: HanCase) -> None:
+def read_organ_files(paths: Mapping[str, str], case: HanCase, table: OrganTable) -> None:
     """Fill the reference of a case from one file per organ."""
     labels = np.zeros(sitk.GetArrayViewFromImage(case.ct).shape, dtype=np.uint8)
     valid = []
-    for name, path in sorted(paths.items(), key=lambda item: NUMBERS[item[0]]):
+    for name, path in sorted(paths.items(), key=lambda item: table.numbers[item[0]]):
         placed = place_segment(path, case.ct)
         if placed is None:
             case.warnings.append(f"{name} is empty in its file and counts as not contoured")
@@ -136,9 +136,9 @@ def read_organ_files(paths: Mapping[str, str], case: HanCase) -> None:
         taken = float((labels[placed] > 0).mean())
         if taken > LEAST_OVERLAP:
             case.warnings.append(f"{name} overlaps other organs by {taken:.0%} and gets these voxels")
-        labels[placed] = NUMBERS[name]
+        labels[placed] = table.numbers[name]
         valid.append(name)
-    set_labels(case, labels, organ_numbers(valid))
+    set_labels(case, labels, tuple(table.numbers[name] for name in valid))
 
 
 def set_labels(case: HanCase, labels: np.ndarray, valid: tuple[int, ...]) -> None:
@@ -148,8 +148,8 @@ def set_labels(case: HanCase, labels: np.ndarray, valid: tuple[int, ...]) -> Non
     case.valid = valid
 
 
-def read_label_map(path: str, ct: sitk.Image, largest: int, names: str) -> np.ndarray:
-    """A label map on the grid of the CT, uint8 (Z, Y, X).
+def read_label_map(path: str, ct: sitk.Image, largest: int) -> np.ndarray:
+    """A label map on the grid of the CT, values 0 to ``largest``: uint8 (Z, Y, X).
 
     Raises:
         CaseError: another grid, values that are no labels.
@@ -160,46 +160,94 @@ def read_label_map(path: str, ct: sitk.Image, largest: int, names: str) -> np.nd
     array = sitk.GetArrayFromImage(image)
     wrong = (array < 0) | (array > largest) | (array != np.round(array))
     if wrong.any():
-        raise CaseError(path, f"has the value {array[wrong][0]:g}, labels are 0 to {largest}", f"number it as {names}")
+        problem = f"has the value {array[wrong][0]:g}, labels are 0 to {largest}"
+        raise CaseError(path, problem, "number it as the table of organs does, or say the names in labels.json")
     return array.astype(np.uint8)
 
 
-def contoured_organs(path: str, labels: np.ndarray) -> tuple[int, ...]:
-    """Organs that a label map shows: those that ``labels.json`` beside it names, otherwise those that occur.
+@dataclass(frozen=True)
+class LabelNames:
+    """What ``labels.json`` beside a label map says.
+
+    Attributes:
+        contoured: names of the structures that were looked for, found or not; None where nothing is said.
+        labels: number in the file to name; None where the file has the numbers of the table.
+    """
+
+    contoured: tuple[str, ...] | None = None
+    labels: Mapping[int, str] | None = None
+
+    @classmethod
+    def beside(cls, path: str) -> LabelNames:
+        """Of the label map at a path.
+
+        Raises:
+            CaseError: for a file that cannot be read.
+        """
+        file = Path(path).parent / "labels.json"
+        if not file.exists():
+            return cls()
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            contoured, labels = content.get("contoured"), content.get("labels")
+            if contoured is None and labels is None:
+                raise KeyError("contoured")
+            return cls(
+                None if contoured is None else tuple(str(name) for name in contoured),
+                None if labels is None else {int(number): str(name) for number, name in labels.items()},
+            )
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            advice = 'write {"contoured": ["Brainstem", ...]} with names of the table of organs'
+            raise CaseError(file, f"is no list of contoured organs ({error})", advice) from error
+
+
+def own_numbers(path: str, names: LabelNames, table: OrganTable) -> Mapping[int, int | None]:
+    """Number in a label map → number of the table; a structure of no organ has None.
 
     Raises:
-        CaseError: a file that cannot be read, or names an unknown organ.
+        CaseError: where no name in ``labels.json`` is that of an organ.
     """
-    beside = Path(path).parent / "labels.json"
-    if not beside.exists():
-        return tuple(int(n) for n in np.unique(labels) if n)
-    advice = 'write {"contoured": ["Brainstem", ...]} with names of HaN-Seg'
-    try:
-        return organ_numbers(json.loads(beside.read_text())["contoured"])
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
-        raise CaseError(beside, "is no list of contoured organs", advice) from error
-    except KeyError as error:
-        raise CaseError(beside, f"lacks or does not know {error}", advice) from error
+    stem = Path(path).name.split(".")[0].lower()
+    if stem in table.label_files:
+        return table.label_files[stem]
+    if names.labels is None:
+        return {number: number for number in table.names}
+    numbers = {number: table.numbers.get(name) for number, name in names.labels.items()}
+    if not any(numbers.values()):
+        problem = "names none of the organs of the table"
+        raise CaseError(Path(path).parent / "labels.json", problem, f"known are {', '.join(table.numbers)}")
+    return numbers
 
 
-def read_reference(item: Mapping[str, Any], case: HanCase) -> None:
+def read_labels(path: str, case: HanCase, table: OrganTable) -> None:
+    """Fill the reference of a case from a label map.
+
+    Contoured is what ``labels.json`` beside it names, otherwise what occurs. Names in "contoured" that are no organs of
+    the table are an error where the map has the numbers of the table, and other structures where it has its own.
+    """
+    names = LabelNames.beside(path)
+    numbers = own_numbers(path, names, table)
+    labels = relabel(read_label_map(path, case.ct, max(numbers)), numbers)
+    valid = tuple(int(n) for n in np.unique(labels) if n)
+    if names.contoured is not None:
+        known = [name for name in names.contoured if name in table.numbers or names.labels is None]
+        valid = table.numbers_of(known, str(Path(path).parent / "labels.json"))
+    set_labels(case, labels, valid)
+
+
+def read_reference(item: Mapping[str, Any], case: HanCase, table: OrganTable) -> None:
     """Fill the reference of a case whose CT was read, from the files that an item of :func:`find_han_cases` names.
 
     Raises:
         CaseError: where a file cannot be read or does not fit to the CT.
     """
     if "organs" in item:
-        read_organ_files(item["organs"], case)
+        read_organ_files(item["organs"], case, table)
     elif "labels" in item:
-        labels = read_label_map(item["labels"], case.ct, len(NAMES), "HaN-Seg does")
-        set_labels(case, labels, contoured_organs(item["labels"], labels))
-    elif "openkbp" in item:
-        labels = read_label_map(item["openkbp"], case.ct, len(OPENKBP_LABELS), "OpenKBP does, or call it labels.nii.gz")
-        mapped = relabel(labels, OPENKBP_TO_HAN)
-        set_labels(case, mapped, tuple(int(n) for n in np.unique(mapped) if n))
+        read_labels(item["labels"], case, table)
 
 
-def read_han_case(item: Mapping[str, Any]) -> HanCase:
+def read_han_case(item: Mapping[str, Any], table: OrganTable) -> HanCase:
     """Read a case of :func:`find_han_cases`.
 
     Raises:
@@ -210,16 +258,16 @@ def read_han_case(item: Mapping[str, Any]) -> HanCase:
     case = HanCase(item["case"], read_ct(item["ct"]))
     if "mr" in item:
         case.mr = read_image(item["mr"], allow_constant=True)  # the registration refuses an empty one
-    read_reference(item, case)
+    read_reference(item, case, table)
     return case
 
 
-def validity_mask(valid: tuple[int, ...]) -> np.ndarray:
-    """(31,) float32 for losses and metrics: 1 where a channel is known, 0 where the organ was not contoured.
+def validity_mask(valid: Sequence[int], count: int) -> np.ndarray:
+    """(count + 1,) float32 for losses and metrics: 1 where a channel is known, 0 where the organ was not contoured.
 
     The background counts as known only where every organ is: elsewhere it may hide one.
     """
-    mask = np.zeros(len(NAMES) + 1, dtype=np.float32)
+    mask = np.zeros(count + 1, dtype=np.float32)
     mask[list(valid)] = 1.0
-    mask[0] = float(len(valid) == len(NAMES))
+    mask[0] = float(len(valid) == count)
     return mask

@@ -9,20 +9,18 @@ from monai.data import MetaTensor
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
 
-from bundles.han_segmentation.scripts.laterality import label_centres
-from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS, SMALL_ORGANS
-from bundles.han_segmentation.scripts.second_look import (
-    SecondLookd,
+from bundles.han_segmentation.scripts.fine_look import (
+    FineLookd,
     box_grid,
     expected_centres,
-    fit_similarity,
     load_fine_network,
     merge,
     typical_centres,
     without_islands,
 )
+from bundles.han_segmentation.scripts.laterality import label_centres
 from shared.io.errors import CaseError
-from tests.han_segmentation.heads import head
+from tests.han_segmentation.heads import NAMES, NUMBERS, SMALL_ORGANS, TABLE, head
 
 CHIASM, STEM = NUMBERS["OpticChiasm"], NUMBERS["Brainstem"]
 
@@ -37,33 +35,23 @@ class Bright(nn.Module):
         return logits
 
 
-def test_similarity_is_found_again() -> None:
-    generator = np.random.default_rng(0)
-    points = generator.normal(size=(10, 3)) * 30
-    turn, _ = np.linalg.qr(generator.normal(size=(3, 3)))
-    turn *= np.sign(np.linalg.det(turn))
-    moved = 1.2 * points @ turn.T + [5, 6, 7]
-    matrix = fit_similarity(points, moved)
-    assert np.allclose(points @ matrix[:3, :3].T + matrix[:3, 3], moved)
-
-
 @pytest.mark.parametrize("seed", [3, 4])
 def test_large_organs_place_the_small_ones(seed: int) -> None:
     phantom = head(seed)
     truth = label_centres(phantom.labels, phantom.affine)
     large = {n: place for n, place in truth.items() if n not in SMALL_ORGANS}
     large[NUMBERS["Lips"]] = large[NUMBERS["Lips"]] + [0, 0, 150.0]  # a mistake of the first look
-    places = expected_centres(large)
+    places = expected_centres(large, TABLE)
     assert set(places) == set(SMALL_ORGANS)
     assert max(np.linalg.norm(places[n] - truth[n]) for n in SMALL_ORGANS) < 18
     near, wrong = CHIASM, NUMBERS["Pituitary"]
-    again = expected_centres({**large, near: truth[near], wrong: truth[wrong] + [0, 80.0, 0]})
+    again = expected_centres({**large, near: truth[near], wrong: truth[wrong] + [0, 80.0, 0]}, TABLE)
     assert np.allclose(again[near], truth[near]) and np.linalg.norm(again[wrong] - truth[wrong]) < 18
-    assert expected_centres({STEM: truth[STEM]}) == {}
+    assert expected_centres({STEM: truth[STEM]}, TABLE) == {}
 
 
 def test_typical_places_name_every_organ_with_left_at_the_left() -> None:
-    places = typical_centres()
+    places = typical_centres(TABLE)
     assert set(places) == set(NAMES)
     assert places[NUMBERS["Parotid_L"]][0] < places[NUMBERS["Parotid_R"]][0]
 
@@ -102,14 +90,14 @@ def test_what_the_first_look_missed_is_found(flip: bool) -> None:
     ct = np.where(truth == CHIASM, 240, -160).astype(np.int16)
     first = np.where(truth == CHIASM, 0, truth)
     volumes = [MetaTensor(torch.from_numpy(array)[None], affine=torch.as_tensor(affine)) for array in (ct, first)]
-    look = SecondLookd("pred", Bright(), SimpleInferer(), spacing_mm=2.0)
+    look = FineLookd("pred", Bright(), SimpleInferer(), TABLE, spacing_mm=2.0)
     found = look({"original": volumes[0], "pred": volumes[1]})["pred"].as_tensor()[0].numpy()
     assert found.dtype == np.uint8
     both = ((found == CHIASM) & (truth == CHIASM)).sum()
     assert 2 * both / ((found == CHIASM).sum() + (truth == CHIASM).sum()) > 0.6
     large = ~np.isin(truth, SMALL_ORGANS) & (found != CHIASM)
     assert (found[large] == without_islands(first)[large]).all()
-    alone = SecondLookd("pred", None, SimpleInferer())({"original": volumes[0], "pred": volumes[1]})
+    alone = FineLookd("pred", None, SimpleInferer(), TABLE)({"original": volumes[0], "pred": volumes[1]})
     assert not (alone["pred"] == CHIASM).any()
 
 

@@ -10,19 +10,18 @@ import pytest
 import SimpleITK as sitk
 from monai.transforms import Compose, LoadImaged
 
-from bundles.han_segmentation.scripts.han_input import CHANNELS
-from bundles.han_segmentation.scripts.inference_input import HanInputd, RefuseWrongCase, inference_cases
+from bundles.han_segmentation.scripts.transforms import HanInputd, RefuseWrongCase, inference_cases
 from shared.engines.case_evaluator import CaseDataset, CaseFailure
 from shared.io.volumes import VolumeReader
-from tests.han_segmentation.heads import han_seg_folder, head, nifti_folder
+from tests.han_segmentation.heads import TABLE, han_seg_folder, head, nifti_folder
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def prepare(root: Path, **settings: object) -> list:
     load = LoadImaged("image", reader=VolumeReader, ensure_channel_first=True, dtype=None)
-    steps = Compose([RefuseWrongCase(), load, HanInputd("image", spacing_mm=5.0, **settings)])
-    data = CaseDataset(inference_cases(root), steps)
+    steps = Compose([RefuseWrongCase(), load, HanInputd("image", 5.0, TABLE, **settings)])
+    data = CaseDataset(inference_cases(root, TABLE), steps)
     return [data[index] for index in range(len(data))]
 
 
@@ -33,7 +32,7 @@ def test_ct_and_mr(tmp_path: Path) -> None:
     report = json.loads(item["mr_report"])
     assert item["case"] == "case_01" and report["used"] and report["file"] == "case_01_IMG_MR_T1.nrrd"
     assert np.allclose(report["mr_to_ct_lps_mm"], LPS @ phantom.mr_to_ct @ LPS, atol=1.5)
-    assert item["image"].shape[0] == CHANNELS and bool(item["image"][-1].any())
+    assert item["image"].shape[0] == len(TABLE.windows_hu) + 2 and bool(item["image"][-1].any())
     assert item["original"].shape[1:] == phantom.ct.shape and item["aligned_mr"].shape[1:] == phantom.mr.shape
     (alone,) = prepare(tmp_path, use_mr="False")
     assert not json.loads(alone["mr_report"])["used"] and not bool(alone["image"][-2:].any())

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bundles.han_segmentation.scripts.han_cases import find_han_cases
-from bundles.han_segmentation.scripts.han_reader import HanCase, read_han_case, validity_mask
-from bundles.han_segmentation.scripts.organs import NAMES, NUMBERS
+from bundles.han_segmentation.scripts.cases import find_han_cases
+from bundles.han_segmentation.scripts.contours import HanCase, read_han_case, validity_mask
 from shared.engines.case_evaluator import CaseDataset, CaseFailure
 from shared.io.errors import CaseError
 from shared.io.itk_images import same_grid
-from tests.han_segmentation.heads import han_seg_folder, head, nifti_folder
+from tests.han_segmentation.heads import NAMES, NUMBERS, TABLE, han_seg_folder, head, nifti_folder
 
 
 def labels_of(case: HanCase) -> np.ndarray:
@@ -26,8 +26,8 @@ def labels_of(case: HanCase) -> np.ndarray:
 
 
 def read_only(root: Path) -> HanCase:
-    (item,) = find_han_cases(root)
-    return read_han_case(item)
+    (item,) = find_han_cases(root, TABLE)
+    return read_han_case(item, TABLE)
 
 
 def segment(folder: Path, name: str = "Parotid_L") -> Path:
@@ -116,10 +116,10 @@ def test_labels_json_says_what_was_contoured(tmp_path):
 def test_ct_alone_and_mr_given_beside(tmp_path):
     folder = nifti_folder(tmp_path)
     shutil.move(folder / "ct.nii.gz", tmp_path / "scan.nii.gz")
-    (item,) = find_han_cases(tmp_path / "scan.nii.gz", mr=folder / "mr_t1.nii.gz")
-    case = read_han_case(item)
+    (item,) = find_han_cases(tmp_path / "scan.nii.gz", TABLE, mr=folder / "mr_t1.nii.gz")
+    case = read_han_case(item, TABLE)
     assert case.case == "scan" and case.mr is not None and case.labels is None and case.valid == ()
-    assert "mr" not in find_han_cases(tmp_path / "scan.nii.gz")[0]
+    assert "mr" not in find_han_cases(tmp_path / "scan.nii.gz", TABLE)[0]
 
 
 def test_openkbp_form(tmp_path):
@@ -188,7 +188,7 @@ def two_mrs(folder: Path) -> None:
         (shift_half_a_voxel, "grid of its CT"),
         (move_away, "beyond its CT"),
         (second_segment, "more than one segment"),
-        (unknown_organ, "no organ of HaN-Seg"),
+        (unknown_organ, "no organ of the table"),
         (no_ct, "has no CT"),
         (not_in_hu, "no CT in HU"),
         (broken_mr, "IMG_MR_T1"),
@@ -200,7 +200,7 @@ def test_what_does_not_fit_is_refused_and_the_others_are_read(folder, published,
     for path in sorted((folder.parent / "case_02").iterdir()):
         path.rename(path.with_name(path.name.replace("case_01", "case_02")))
     spoil(folder)
-    items = CaseDataset(find_han_cases(folder.parents[1]), read_han_case)
+    items = CaseDataset(find_han_cases(folder.parents[1], TABLE), partial(read_han_case, table=TABLE))
     failed = [item for item in (items[0], items[1]) if isinstance(item, CaseFailure)]
     assert len(items) == 2 and len(failed) == 1
     assert words in failed[0].line and "unexpected" not in failed[0].line, failed[0].line
@@ -210,17 +210,17 @@ def test_what_does_not_fit_is_refused_and_the_others_are_read(folder, published,
 def test_two_cases_of_one_name_and_label_values(tmp_path):
     nifti_folder(tmp_path / "a")
     nifti_folder(tmp_path / "b")
-    with pytest.raises(CaseError, match="two cases"):
-        find_han_cases(tmp_path)
+    assert [case["case"] for case in find_han_cases(tmp_path, TABLE)] == ["a_patient", "b_patient"]
     path = tmp_path / "a" / "patient" / "labels.nii.gz"
+    (path.parent / "labels.json").unlink()
     sitk.WriteImage(sitk.ReadImage(str(path)) + 5, str(path))
     with pytest.raises(CaseError, match="labels are 0 to 30"):
         read_only(tmp_path / "a")
 
 
 def test_background_is_known_only_where_every_organ_is():
-    assert validity_mask(tuple(range(1, 31))).sum() == 31
-    mask = validity_mask((5, 30))
+    assert validity_mask(tuple(range(1, 31)), 30).sum() == 31
+    mask = validity_mask((5, 30), 30)
     assert mask.sum() == 2 and mask[5] == mask[30] == 1
 
 
@@ -228,9 +228,9 @@ def test_real_patients_of_openkbp():
     root = Path(os.environ.get("BUNDLES_DATA", "")) / "head_neck" / "openkbp"
     if not os.environ.get("BUNDLES_DATA") or not root.exists():
         pytest.skip("BUNDLES_DATA names no folder with head_neck/openkbp")
-    items = find_han_cases(root / "validation")
+    items = find_han_cases(root / "validation", TABLE)
     assert len(items) == 31
-    case = read_han_case(items[0])
+    case = read_han_case(items[0], TABLE)
     known = {"Brainstem", "SpinalCord", "Parotid_R", "Parotid_L", "Bone_Mandible"}
     assert case.mr is None and case.valid and {NAMES[n] for n in case.valid} <= known
     assert json.dumps(case.warnings) == "[]"

@@ -1,4 +1,4 @@
-"""Random crops of prepared cases as input of a network, with their labels."""
+"""Random crops of prepared cases as input of a network, varied at random, with their labels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from monai.transforms import Randomizable, Transform
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from .dataset import MR_SCALE
-from .han_input import AIR_HU, windowed
-from .organs import NAMES, mirrored_numbers
+from .network_input import AIR_HU, MR_SCALE, windowed
+from .organs import OrganTable
 from .shared.geometry.deform import Deformation, random_controls, sample
 
 Array = np.ndarray
@@ -23,7 +22,7 @@ CONTROLS = 5  # points of the B-spline along each axis
 
 
 @dataclass(frozen=True)
-class Ranges:
+class CropVariation:
     """How much samples are varied; drawn uniformly from +- the value where not said otherwise.
 
     Attributes:
@@ -84,33 +83,36 @@ class HanSample(Randomizable, Transform):
 
     Args:
         size: of the crop, voxels of the working grid.
-        ranges: of the variation, fields of :class:`Ranges`; None for a crop as it is.
+        table: organs, and the windows that show the CT.
+        ranges: of the variation, fields of :class:`CropVariation`; None for a crop as it is.
         foreground: how often the crop is centred in an organ rather than anywhere.
         jitter: largest distance of the centre from that place along each axis, as a share of the crop's size.
-        organs: numbers that crops are centred in; all where empty.
+        organs: names of those that crops are centred in; all where empty.
 
     Takes what :class:`~.dataset.PrepareHan` gives. Returns "case", "image" (channels, *size) as
-    :func:`~.han_input.network_input` makes it, "labels" (1, *size) uint8, "valid" (31,).
+    :func:`~.network_input.network_input` makes it, "labels" (1, *size) uint8, "valid" (K,).
     """
 
     def __init__(
         self,
         size: Sequence[int],
+        table: OrganTable,
         ranges: Mapping[str, float] | None = None,
         foreground: float = 0.9,
         jitter: float = 0.25,
-        organs: Sequence[int] = (),
+        organs: Sequence[str] = (),
     ) -> None:
         self.size = tuple(int(n) for n in size)
-        self.ranges = None if ranges is None else Ranges(**ranges)
-        self.foreground, self.jitter, self.organs = foreground, jitter, list(organs)
-        self.swap = torch.from_numpy(mirrored_numbers().astype(np.int64))
+        self.ranges = None if ranges is None else CropVariation(**ranges)
+        self.foreground, self.jitter, self.windows_hu = foreground, jitter, table.windows_hu
+        self.organs = list(table.numbers_of(organs, "--crop_organs"))
+        self.swap = torch.from_numpy(table.mirrored_numbers().astype(np.int64))
 
     def centre(self, labels: Array) -> Array:
         """(3,) voxel that the crop is centred on."""
         shape = np.array(labels.shape)
         if self.R.uniform() < self.foreground:
-            present = np.flatnonzero(np.bincount(labels.ravel(), minlength=31)[1:]) + 1
+            present = np.flatnonzero(np.bincount(labels.ravel())[1:]) + 1
             if self.organs:
                 present = np.intersect1d(present, self.organs)
             if len(present):
@@ -119,13 +121,13 @@ class HanSample(Randomizable, Transform):
                 return place + self.R.uniform(-self.jitter, self.jitter, 3) * self.size
         return self.R.uniform(0, 1, 3) * shape
 
-    def matrix(self, ranges: Ranges) -> Array:
+    def matrix(self, ranges: CropVariation) -> Array:
         """(3, 3) from offsets in the crop to offsets in the case."""
         turn = Rotation.from_euler("xyz", ranges.rotate * self.R.uniform(-1, 1, 3)).as_matrix()
         whole, each = self.R.uniform(-1, 1), self.R.uniform(-1, 1, 3)
         return turn @ np.diag(np.exp(ranges.scale * (whole + 0.5 * each)))
 
-    def deformation(self, ranges: Ranges) -> tuple[Deformation, Array]:
+    def deformation(self, ranges: CropVariation) -> tuple[Deformation, Array]:
         """From voxels of the crop to those of a block of the case with the same centre, and the block's size (3,)."""
         size, matrix, controls = np.array(self.size), self.matrix(ranges), None
         bend = ranges.bend * min(self.size) / (CONTROLS - 1)
@@ -154,7 +156,7 @@ class HanSample(Randomizable, Transform):
             labels = sample(labels[None].float(), grid, mode="nearest")[0].to(torch.uint8)
         return stack, labels
 
-    def vary(self, ct: Tensor, mr: Tensor, ranges: Ranges) -> tuple[Tensor, Tensor]:
+    def vary(self, ct: Tensor, mr: Tensor, ranges: CropVariation) -> tuple[Tensor, Tensor]:
         """Change the brightness of CT (1, *size) in HU and MR (2, *size)."""
         if self.R.uniform() < ranges.blur_prob:
             ct = blurred(ct, self.R.uniform(0.2, 1.0))
@@ -178,71 +180,5 @@ class HanSample(Randomizable, Transform):
             if self.R.uniform() < self.ranges.mirror_prob:
                 ct, mr, labels = (torch.flip(x, [1]) for x in (ct, mr, labels))
                 labels, valid = self.swap[labels.long()].to(torch.uint8), valid[self.swap]
-        image = torch.cat([windowed(ct), mr[:1] * mr[1:], mr[1:]])
-        return {"case": data["case"], "image": image, "labels": labels, "valid": valid}
-
-
-class OnlyOrgans(Transform):
-    """Forget the contours of organs that a network does not draw.
-
-    Args:
-        organs: numbers of those that it draws; all where empty.
-
-    Takes and returns what :class:`~.dataset.PrepareHan` gives.
-    """
-
-    def __init__(self, organs: Sequence[int] = ()) -> None:
-        self.drawn = np.isin(np.arange(len(NAMES) + 1), [0, *(organs or NAMES)])
-
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        if self.drawn.all():
-            return dict(data)
-        labels = np.where(self.drawn[data["labels"]], data["labels"], np.uint8(0))
-        return {**data, "labels": labels, "valid": data["valid"] * self.drawn.astype(data["valid"].dtype)}
-
-
-def mixed_epoch(cases: Sequence[Mapping[str, Any]], samples: int, patient_share: float = 0.5) -> list[dict[str, Any]]:
-    """The samples of an epoch, of patients and of phantoms evenly in turn where there are both.
-
-    Which case a sample is taken from is decided anew in every epoch (:class:`PickCase`).
-
-    Args:
-        cases: of :func:`~.dataset.han_datalist`; OpenKBP's patients count as one kind, cases of all organs as another.
-        samples: length of the list.
-        patient_share: of the first kind, 0 to 1.
-
-    Returns:
-        "cases": all cases of the sample's kind.
-    """
-    partial = [case for case in cases if "openkbp" in case]
-    whole = [case for case in cases if "openkbp" not in case]
-    if not partial or not whole:
-        return [{"cases": partial or whole}] * samples
-    turns = np.diff(np.ceil(np.arange(samples + 1) * patient_share - 1e-9)) > 0
-    return [{"cases": partial if turn else whole} for turn in turns]
-
-
-class PickCase(Randomizable, Transform):
-    """One of the "cases" of an item at random; an item without them is a case itself."""
-
-    def __call__(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        return data["cases"][self.R.randint(len(data["cases"]))] if "cases" in data else data
-
-
-class WholeCase(Transform):
-    """A whole prepared case as input of a network.
-
-    Takes what :class:`~.dataset.PrepareHan` gives. Returns "case", "image" (channels, x, y, z), "labels"
-    (1, x, y, z) uint8, "valid" (31,).
-    """
-
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        hu = torch.from_numpy(np.array(data["hu"]))[None].float()
-        mr = torch.zeros(2, *hu.shape[1:])
-        if len(data["mr"]):
-            mr = torch.from_numpy(np.array(data["mr"])).float() / MR_SCALE
-            mr = torch.cat([mr[:1], (mr[1:] > 0.5).float()])
-        image = torch.cat([windowed(hu), mr[:1] * mr[1:], mr[1:]])
-        labels = torch.from_numpy(np.array(data["labels"]))[None]
-        valid = torch.from_numpy(np.array(data["valid"]))
+        image = torch.cat([windowed(ct, self.windows_hu), mr[:1] * mr[1:], mr[1:]])
         return {"case": data["case"], "image": image, "labels": labels, "valid": valid}

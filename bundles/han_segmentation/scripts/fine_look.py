@@ -1,15 +1,13 @@
 """A second, finer look at the organs that are only a few voxels wide, in a box that all organs together place.
 
 A small organ may be missed by the first look, or found where it is not. Its place is therefore taken from the typical
-arrangement of all thirty organs, moved onto those that were found.
+arrangement of all organs, moved onto those that were found.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,65 +17,55 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.transforms import MapTransform
 from scipy import ndimage
+from skimage.transform import SimilarityTransform
 from torch import Tensor, nn
 
-from .han_input import network_input
-from .han_output import labels_on_grid, target_box
+from .labels_on_grid import labels_on_grid, target_box
 from .laterality import label_centres
-from .organs import NUMBERS, SMALL_ORGANS
+from .network_input import network_input
+from .organs import OrganTable
 from .shared.engines.patches import network_device
 from .shared.geometry.grids import volume_affine
 from .shared.io.weights import load_network
 
 Array = np.ndarray
-TYPICAL = Path(__file__).with_name("typical_centres.json")
 LEAST_ORGANS = 4  # that place the others
 OUTLIER_MM = 25.0  # farther from its place an organ does not help to place the others
 NEAR_MM = 15.0  # a small organ found this close to its expected place is where it was found
 ISLAND_SHARE = 0.25  # of the largest part of an organ; smaller parts are taken for mistakes
 
 
-def typical_centres() -> dict[int, Array]:
-    """Centre (3,) of every organ in RAS mm about their common centre: the mean of procedural heads."""
-    return {NUMBERS[name]: np.array(place) for name, place in json.loads(TYPICAL.read_text()).items()}
+def typical_centres(table: OrganTable) -> dict[int, Array]:
+    """Centre (3,) in RAS mm about their common centre of every organ of which the table knows it."""
+    return {organ.number: np.array(organ.centre_mm) for organ in table.organs if organ.centre_mm is not None}
 
 
-def fit_similarity(source: Array, target: Array) -> Array:
-    """(4, 4): rotation, scale and shift that take points (N, 3) nearest to others (Umeyama, 1991)."""
-    a, b = source - source.mean(axis=0), target - target.mean(axis=0)
-    u, values, vt = np.linalg.svd(b.T @ a)
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    turn = u @ np.diag(signs) @ vt
-    scale = float((values * signs).sum() / max((a**2).sum(), 1e-9))
-    matrix = np.eye(4)
-    matrix[:3, :3] = scale * turn
-    matrix[:3, 3] = target.mean(axis=0) - scale * turn @ source.mean(axis=0)
-    return matrix
-
-
-def expected_centres(found: Mapping[int, Array], organs: Sequence[int] = SMALL_ORGANS) -> dict[int, Array]:
-    """Where organs should lie.
+def expected_centres(found: Mapping[int, Array], table: OrganTable) -> dict[int, Array]:
+    """Where small organs should lie.
 
     Args:
         found: label to centre (3,) in RAS mm, of all organs that were found, some of them perhaps wrong.
-        organs: the ones looked for.
+        table: which ones are small, and where all of them lie in a typical patient.
 
     Returns:
         label to centre (3,); empty where too few organs were found.
     """
-    typical = typical_centres()
-    known = sorted(found)
+    typical = typical_centres(table)
+    organs = [n for n in table.small if n in typical]
+    known = sorted(n for n in found if n in typical)
     for _ in range(3):
         if len(known) < LEAST_ORGANS:
             return {}
-        source, target = (np.array([table[n] for n in known]) for table in (typical, found))
-        matrix = fit_similarity(source, target)
-        away = np.linalg.norm(source @ matrix[:3, :3].T + matrix[:3, 3] - target, axis=1)
+        source, target = (np.array([centres[n] for n in known]) for centres in (typical, found))
+        move = SimilarityTransform.from_estimate(source, target)
+        if not move:
+            return {}
+        away = np.linalg.norm(move(source) - target, axis=1)
         kept = [n for n, distance in zip(known, away, strict=True) if distance <= max(OUTLIER_MM, np.median(away))]
         if len(kept) == len(known):
             break
         known = kept
-    places = {n: matrix[:3, :3] @ typical[n] + matrix[:3, 3] for n in organs}
+    places = {n: move(typical[n][None])[0] for n in organs}
     near = {n for n in organs if n in found and np.linalg.norm(found[n] - places[n]) <= NEAR_MM}
     return {n: found[n] if n in near else place for n, place in places.items()}
 
@@ -135,16 +123,16 @@ def load_fine_network(
     return load_network(network, ckpt_path, device) if ckpt_path else None
 
 
-class SecondLookd(MapTransform):
+class FineLookd(MapTransform):
     """Look again at the small organs of a label map on the grid of the CT.
 
     Args:
         keys: label map (1, X, Y, Z) uint8 of the first look.
-        network: takes what :func:`~.han_input.network_input` makes; None for no second look.
+        network: takes what :func:`~.network_input.network_input` makes; None for no second look.
         inferer: that runs it over the box.
+        table: which organs it decides about, the small ones, and the windows that show the CT.
         spacing_mm: of the box.
         margin_mm: of the box around the expected centres.
-        organs: that it decides about.
         ct_key: the CT (1, X, Y, Z).
         mr_key: the aligned MR, where there is one.
 
@@ -156,34 +144,34 @@ class SecondLookd(MapTransform):
         keys: KeysCollection,
         network: nn.Module | None,
         inferer: Inferer | Callable[..., Tensor],
+        table: OrganTable,
         spacing_mm: float = 1.5,
         margin_mm: float = 18.0,
-        organs: Sequence[int] = SMALL_ORGANS,
         ct_key: str = "original",
         mr_key: str = "aligned_mr",
     ) -> None:
         super().__init__(keys)
-        self.network, self.inferer, self.organs = network, inferer, tuple(int(n) for n in organs)
+        self.network, self.inferer, self.table = network, inferer, table
         self.spacing_mm, self.margin_mm = float(spacing_mm), float(margin_mm)
         self.ct_key, self.mr_key = ct_key, mr_key
 
     def look(self, labels: Array, affine: Array, ct: MetaTensor, mr: MetaTensor | None) -> Array:
         """Label map (X, Y, Z) with its affine (4, 4) after the second look."""
         assert self.network is not None
-        expected = expected_centres(label_centres(labels, affine), self.organs)
+        expected = expected_centres(label_centres(labels, affine), self.table)
         if not expected:
             return labels
         grid, size = box_grid(list(expected.values()), self.margin_mm, self.spacing_mm)
         box = target_box(grid, size, affine, labels.shape)
         if box is None:
             return labels
-        image = network_input(ct, mr, grid, size)[None].to(network_device(self.network))
+        image = network_input(ct, mr, grid, size, self.table.windows_hu)[None].to(network_device(self.network))
         with torch.no_grad():
             scores = torch.as_tensor(self.inferer(image, self.network))[0].float().softmax(dim=0)
         moved = affine.copy()
         moved[:3, 3] = affine[:3, :3] @ box[0] + affine[:3, 3]
         fine = labels_on_grid(scores, grid, moved, tuple(int(n) for n in box[1] - box[0]))
-        return merge(labels, fine, tuple(slice(int(a), int(b)) for a, b in zip(*box, strict=True)), self.organs)
+        return merge(labels, fine, tuple(slice(int(a), int(b)) for a, b in zip(*box, strict=True)), self.table.small)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Transform
+from monai.transforms import Randomizable, Transform
 
-from .han_cases import find_han_cases
-from .han_input import AIR_HU, aligned_mr, as_volume, on_grid, working_grid
-from .han_output import labels_on_grid
-from .han_reader import read_han_case, validity_mask
+from .cases import find_han_cases
+from .contours import read_han_case, validity_mask
+from .labels_on_grid import labels_on_grid
 from .mr_registration import Alignment, align_mr
+from .network_input import AIR_HU, MR_SCALE, aligned_mr, as_volume, on_grid, windowed, working_grid
+from .organs import OrganTable, drawn_numbers
 from .phantoms.dataset import write_head_neck_dataset
 from .shared.io.errors import CaseError
 from .shared.io.image_files import LPS_TO_RAS
@@ -26,22 +27,23 @@ from .shared.io.prepared_folder import prepared_folder
 from .shared.training.seeding import mix_seed
 
 Array = np.ndarray
-PREPARATION = 2  # number of the way of preparing; a new one makes what older versions have kept unusable
+PREPARATION = 3  # number of the way of preparing; a new one makes what older versions have kept unusable
 REGISTRATION_MM = 2.0  # voxels of the CT to which an MR is registered
-MR_SCALE = 255.0
 
 
-def phantom_cases(count: int, folder: str | os.PathLike, seed: int = 20000) -> list[dict[str, Any]]:
+def phantom_cases(count: int, folder: str | os.PathLike, table: OrganTable, seed: int = 20000) -> list[dict[str, Any]]:
     """Procedural heads and necks, written where they are not there yet.
 
     Args:
         count: how many.
         folder: where they are kept.
+        table: organs that count.
         seed: phantom i is made from seed + i.
     """
     if count > 0 and not (Path(folder) / f"head_{seed + count - 1:05d}").is_dir():
         write_head_neck_dataset(str(folder), count, seed)
-    return find_han_cases(folder)[:count] if count > 0 else []
+    found = find_han_cases(folder, table)[:count] if count > 0 else []
+    return [{**case, "phantom": True} for case in found]
 
 
 def check_reference(cases: Sequence[dict[str, Any]], root: str | os.PathLike) -> list[dict[str, Any]]:
@@ -53,7 +55,7 @@ def check_reference(cases: Sequence[dict[str, Any]], root: str | os.PathLike) ->
     for case in cases:
         if "problem" in case:
             raise CaseError(*case["problem"])
-        if not {"organs", "labels", "openkbp"} & set(case):
+        if not {"organs", "labels"} & set(case):
             raise CaseError(case["ct"], "has no contours to learn from", "add them, or move the case elsewhere")
     if not cases:
         raise CaseError(root, "holds no case", "give a folder of cases in the form of HaN-Seg, NIfTI or OpenKBP")
@@ -80,6 +82,7 @@ def split_cases(
 def han_datalist(
     dataset_dir: str | os.PathLike,
     split: str,
+    table: OrganTable,
     phantoms: int = 0,
     phantom_dir: str | os.PathLike = "",
     shares: Sequence[float] = (0.6, 0.2, 0.2),
@@ -94,6 +97,7 @@ def han_datalist(
     Args:
         dataset_dir: cases; empty for phantoms alone.
         split: "train", "val" or "test".
+        table: organs that count.
         phantoms: number of procedural heads beside the patients.
         phantom_dir: where these are kept.
         shares: of training, validation and test.
@@ -108,10 +112,10 @@ def han_datalist(
         root = Path(dataset_dir)
         own = root / {"train": "train", "val": "validation", "test": "test"}[split]
         if (root / "train").is_dir() and (root / "validation").is_dir():
-            parts.append(check_reference(find_han_cases(own), own))
+            parts.append(check_reference(find_han_cases(own, table), own))
         else:
-            parts.append(split_cases(check_reference(find_han_cases(root), root), split, shares, seed))
-    parts.append(split_cases(phantom_cases(phantoms, phantom_dir), split, (0.9, 0.1, 0.0), seed))
+            parts.append(split_cases(check_reference(find_han_cases(root, table), root), split, shares, seed))
+    parts.append(split_cases(phantom_cases(phantoms, phantom_dir, table), split, (0.9, 0.1, 0.0), seed))
     if limit > 0:
         spread = [np.unique(np.linspace(0, len(part) - 1, min(limit, len(part))).astype(int)) for part in parts]
         parts = [[part[int(i)] for i in index] for part, index in zip(parts, spread, strict=True)]
@@ -148,29 +152,31 @@ class PrepareHan(Transform):
     Args:
         cache_dir: where prepared cases are kept, a folder each.
         spacing_mm: of the working grid.
+        table: organs that count.
 
     Returns (of the call): "case"; "hu" int16 (x, y, z); "mr" uint8 (2, x, y, z), brightness and field of view times
-    255, empty (0, …) without an MR; "labels" uint8 (x, y, z); "valid" float32 (31,); "affine" (4, 4).
+    255, empty (0, …) without an MR; "labels" uint8 (x, y, z); "valid" float32 (K,); "affine" (4, 4).
 
     Raises:
         CaseError: for files that cannot be used.
     """
 
-    def __init__(self, cache_dir: str | os.PathLike, spacing_mm: float) -> None:
-        self.cache_dir, self.spacing_mm = Path(cache_dir), float(spacing_mm)
+    def __init__(self, cache_dir: str | os.PathLike, spacing_mm: float, table: OrganTable) -> None:
+        self.cache_dir, self.spacing_mm, self.table = Path(cache_dir), float(spacing_mm), table
 
     def key(self, case: Mapping[str, Any]) -> str:
-        """Name of the folder in which a case is kept: changes with its files and with the spacing."""
+        """Name of the folder in which a case is kept: changes with its files, the spacing and the table of organs."""
         organs = case.get("organs", {}).values()
-        paths = [*(case[k] for k in ("ct", "mr", "labels", "openkbp") if k in case), *organs]
+        paths = [*(case[k] for k in ("ct", "mr", "labels") if k in case), *organs]
         states = [os.stat(path) for path in paths]
         numbers = [PREPARATION, round(1000 * self.spacing_mm), *(int(s.st_mtime_ns) ^ s.st_size for s in states)]
-        numbers += [*str(Path(case["ct"]).resolve()).encode()]
+        table = [list(self.table.names.values()), {k: dict(v) for k, v in self.table.label_files.items()}]
+        numbers += [*str(Path(case["ct"]).resolve()).encode(), *json.dumps(table).encode()]
         return f"{case['case']}-{mix_seed(*numbers):08x}"
 
     def prepare(self, case: Mapping[str, Any], folder: Path) -> None:
         """Write the prepared case into a folder."""
-        read = read_han_case(dict(case))
+        read = read_han_case(dict(case), self.table)
         assert read.labels is not None
         ct = as_volume(read.ct)
         affine, size = working_grid(ct, self.spacing_mm)
@@ -185,7 +191,7 @@ class PrepareHan(Transform):
                 moved[1] = moved[1] > 0.5
                 mr = (moved.clamp(0, 1) * moved[1:] * MR_SCALE).round().to(torch.uint8).numpy()
         np.save(folder / "mr.npy", mr)
-        np.savez(folder / "known.npz", affine=affine, valid=validity_mask(read.valid))
+        np.savez(folder / "known.npz", affine=affine, valid=validity_mask(read.valid, len(self.table)))
 
     @staticmethod
     def register(ct: MetaTensor, mr: Any) -> Alignment:
@@ -202,3 +208,76 @@ class PrepareHan(Transform):
         known = np.load(folder / "known.npz")
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("hu", "mr", "labels")}
         return {"case": data["case"], **arrays, "affine": known["affine"], "valid": known["valid"]}
+
+
+class OnlyOrgans(Transform):
+    """Forget the contours of organs that a network does not draw.
+
+    Args:
+        table: all organs.
+        organs: names of those that it draws; all where empty.
+
+    Takes and returns what :class:`PrepareHan` gives.
+    """
+
+    def __init__(self, table: OrganTable, organs: Sequence[str] = ()) -> None:
+        self.drawn = np.isin(np.arange(len(table) + 1), [0, *drawn_numbers(table, organs, "--drawn_organs")])
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        if self.drawn.all():
+            return dict(data)
+        labels = np.where(self.drawn[data["labels"]], data["labels"], np.uint8(0))
+        return {**data, "labels": labels, "valid": data["valid"] * self.drawn.astype(data["valid"].dtype)}
+
+
+def mixed_epoch(cases: Sequence[Mapping[str, Any]], samples: int, patient_share: float = 0.5) -> list[dict[str, Any]]:
+    """The samples of an epoch, of patients and of phantoms evenly in turn where there are both.
+
+    Which case a sample is taken from is decided anew in every epoch (:class:`PickCase`).
+
+    Args:
+        cases: of :func:`han_datalist`.
+        samples: length of the list.
+        patient_share: share of the patients, 0 to 1.
+
+    Returns:
+        "cases": all cases of the sample's kind.
+    """
+    patients = [case for case in cases if not case.get("phantom")]
+    phantoms = [case for case in cases if case.get("phantom")]
+    if not patients or not phantoms:
+        return [{"cases": patients or phantoms}] * samples
+    turns = np.diff(np.ceil(np.arange(samples + 1) * patient_share - 1e-9)) > 0
+    return [{"cases": patients if turn else phantoms} for turn in turns]
+
+
+class PickCase(Randomizable, Transform):
+    """One of the "cases" of an item at random; an item without them is a case itself."""
+
+    def __call__(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        return data["cases"][self.R.randint(len(data["cases"]))] if "cases" in data else data
+
+
+class WholeCase(Transform):
+    """A whole prepared case as input of a network.
+
+    Args:
+        table: whose windows show the CT.
+
+    Takes what :class:`PrepareHan` gives. Returns "case", "image" (channels, x, y, z), "labels"
+    (1, x, y, z) uint8, "valid" (K,).
+    """
+
+    def __init__(self, table: OrganTable) -> None:
+        self.windows_hu = table.windows_hu
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        hu = torch.from_numpy(np.array(data["hu"]))[None].float()
+        mr = torch.zeros(2, *hu.shape[1:])
+        if len(data["mr"]):
+            mr = torch.from_numpy(np.array(data["mr"])).float() / MR_SCALE
+            mr = torch.cat([mr[:1], (mr[1:] > 0.5).float()])
+        image = torch.cat([windowed(hu, self.windows_hu), mr[:1] * mr[1:], mr[1:]])
+        labels = torch.from_numpy(np.array(data["labels"]))[None]
+        valid = torch.from_numpy(np.array(data["valid"]))
+        return {"case": data["case"], "image": image, "labels": labels, "valid": valid}

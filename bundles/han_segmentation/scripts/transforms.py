@@ -13,10 +13,11 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from .han_cases import find_han_cases
-from .han_input import AIR_HU, aligned_mr, network_input, on_grid, working_grid
-from .han_reader import check_hu
+from .cases import find_han_cases
+from .contours import check_hu
 from .mr_registration import Alignment, align_mr
+from .network_input import AIR_HU, aligned_mr, network_input, on_grid, working_grid
+from .organs import OrganTable
 from .shared.engines.settings import flag
 from .shared.io.errors import CaseError
 from .shared.io.itk_images import read_image, to_sitk
@@ -26,11 +27,13 @@ LEAST_MM = 60.0  # a CT of which every organ would be cut off
 ORIGINAL = "original"
 
 
-def inference_cases(dataset_dir: str | os.PathLike, mr: str | os.PathLike | None = None) -> list[dict[str, Any]]:
+def inference_cases(
+    dataset_dir: str | os.PathLike, table: OrganTable, mr: str | os.PathLike | None = None
+) -> list[dict[str, Any]]:
     """Cases of a CT, a case folder, or a folder of such, for inference.
 
     Args:
-        dataset_dir, mr: as :func:`~.han_cases.find_han_cases` takes them.
+        dataset_dir, table, mr: as :func:`~.cases.find_han_cases` takes them.
 
     Returns:
         "case", "image" (the CT) and where there is one "mr"; "problem" instead of that for a folder that is wrong.
@@ -38,7 +41,7 @@ def inference_cases(dataset_dir: str | os.PathLike, mr: str | os.PathLike | None
     kept = ("mr", "problem")
     return [
         {"image": item["ct"], "case": item["case"], **{key: item[key] for key in kept if key in item}}
-        for item in find_han_cases(dataset_dir, mr)
+        for item in find_han_cases(dataset_dir, table, mr)
     ]
 
 
@@ -78,7 +81,7 @@ def register_mr(ct: MetaTensor, path: str) -> tuple[MetaTensor | None, dict[str,
         path: of the MR.
 
     Returns:
-        as :func:`~.han_input.aligned_mr` gives it, None where it does not fit; what the user should know: "used",
+        as :func:`~.network_input.aligned_mr` gives it, None where it does not fit; what the user should know: "used",
         "file", quality figures, the matrix from LPS mm of the MR to those of the CT, "reason" of a refusal, "warnings".
 
     Raises:
@@ -111,6 +114,7 @@ class HanInputd(MapTransform):
     Args:
         keys: the CT (1, X, Y, Z), which stays under "original".
         spacing_mm: of the working grid.
+        table: whose windows show the CT.
         mr_key: path of the MR.
         use_mr: whether to use it.
 
@@ -122,9 +126,10 @@ class HanInputd(MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection = "image", spacing_mm: float = 2.0, mr_key: str = "mr", use_mr: bool = True
+        self, keys: KeysCollection, spacing_mm: float, table: OrganTable, mr_key: str = "mr", use_mr: bool = True
     ) -> None:
         super().__init__(keys)
+        self.windows_hu = table.windows_hu
         self.spacing_mm, self.mr_key, self.use_mr = spacing_mm, mr_key, flag("use_mr", use_mr)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -137,7 +142,9 @@ class HanInputd(MapTransform):
             if self.use_mr and self.mr_key in output:
                 mr, report = register_mr(ct, str(output[self.mr_key]))
             affine, size = working_grid(ct, self.spacing_mm)
-            output[key] = MetaTensor(network_input(ct, mr, affine, size), affine=torch.as_tensor(affine))
+            output[key] = MetaTensor(
+                network_input(ct, mr, affine, size, self.windows_hu), affine=torch.as_tensor(affine)
+            )
             output["mr_report"] = json.dumps(report)
             if mr is not None:
                 output["aligned_mr"] = mr
