@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 from PIL import Image
 
 from bundles.xray_ct_registration.scripts.animate import animate_results
-from bundles.xray_ct_registration.scripts.confidence import Limits, judge, mtre
-from bundles.xray_ct_registration.scripts.evaluation import EvaluateCase, LoadResult, result_cases, write_report
+from bundles.xray_ct_registration.scripts.confidence import AcceptanceLimits, judge
+from bundles.xray_ct_registration.scripts.evaluation import MeasureResult, result_folders, write_report
 from bundles.xray_ct_registration.scripts.inferer import RegistrationInferer
+from bundles.xray_ct_registration.scripts.metrics import mtre
 from bundles.xray_ct_registration.scripts.multistart import distinct, moved, search, slide
-from bundles.xray_ct_registration.scripts.pose_file import pose_document
+from bundles.xray_ct_registration.scripts.patient import render_patient
+from bundles.xray_ct_registration.scripts.pose_file import pose_content
 from bundles.xray_ct_registration.scripts.refine import climb, polish
 from bundles.xray_ct_registration.scripts.register import Schedule, register
-from bundles.xray_ct_registration.scripts.render_drr import read_result, render_results
+from bundles.xray_ct_registration.scripts.render import read_result, render_results
 from bundles.xray_ct_registration.scripts.results import SaveRegistration
 from bundles.xray_ct_registration.scripts.simulate import arc, film, simulate_cases
-from bundles.xray_ct_registration.scripts.subject import render_subject
 from bundles.xray_ct_registration.scripts.views import make_view
 from bundles.xray_ct_registration.scripts.visualize import visualize_results
 from shared.drr.geometry import project_points
 from shared.io.json_files import write_json
-from tests.xray_ct_registration.patient import DETECTOR, SPACE, a_pose, patient, pose_of, view_at
+from tests.bundles.processes import run_bundle
+from tests.xray_ct_registration.patient import DETECTOR, SPACE, a_pose, patient, pose_of, view_at, volume
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "xray_ct_registration"
 
 SCHEDULE = Schedule(
     starts=8, coarse=(2.0, 16), middle=(1.5, 16), keep=2, settle=8, fine=((1.0, 15),), spread=2, pixel_mm=1.0
@@ -85,7 +93,7 @@ def test_distinct_keeps_the_first_of_a_kind() -> None:
 
 def test_verdict_names_the_reason() -> None:
     good = {"similarity": 0.99, "disagreement_mm": 0.2, "gradient": 1e-4, "excess": 0.0, "exposed": 0.8}
-    assert judge(good, Limits()).accepted
+    assert judge(good, AcceptanceLimits()).accepted
     for name, value, word in (
         ("similarity", 0.3, "does not look like"),
         ("disagreement_mm", 9.0, "equally good"),
@@ -94,7 +102,7 @@ def test_verdict_names_the_reason() -> None:
         ("exposed", 0.01, "exposed"),
         ("similarity", float("nan"), "does not look like"),
     ):
-        verdict = judge({**good, name: value}, Limits())
+        verdict = judge({**good, name: value}, AcceptanceLimits())
         assert not verdict.accepted and word in verdict.reasons[0]
 
 
@@ -117,7 +125,7 @@ def results(tmp_path_factory):
     """A registered case, with an oracle for the network that is 10 mm off, and the folder of its results."""
     folder = tmp_path_factory.mktemp("results")
     true = a_pose(1)
-    integrals = render_subject(patient(), pose_of(true)[None], DETECTOR)[0, 0]
+    integrals = render_patient(patient(), pose_of(true)[None], DETECTOR)[0, 0]
     view = make_view(film(integrals, torch.Generator().manual_seed(0), degrade=False), DETECTOR)
     answer = (true - SPACE.middle + torch.tensor([0.03, 0.02, -0.03, 4.0, 8.0, -3.0])).float()
     answer[3:] /= 1000
@@ -127,7 +135,7 @@ def results(tmp_path_factory):
     with torch.no_grad():  # as evaluators run
         found = inferer(image, lambda batch: answer[None].expand(len(batch), -1))
     item = SaveRegistration(patient(), str(folder))({"case": "case", "image": image, "pred": found})
-    write_json(folder / "truth" / "case_pose.json", pose_document("case", pose_of(true), DETECTOR))
+    write_json(folder / "truth" / "case_pose.json", pose_content("case", pose_of(true), DETECTOR))
     return folder, found, item, true
 
 
@@ -154,14 +162,42 @@ def test_results_are_written(results) -> None:
 
 def test_evaluation_of_results(results, tmp_path) -> None:
     folder, _, _, _ = results
-    measure = EvaluateCase(tmp_path, patient(), folder / "truth")
-    rows = [measure(LoadResult()(case)) for case in result_cases(folder)]
+    measure = MeasureResult(tmp_path, patient(), folder / "truth")
+    rows = [measure(case) for case in result_folders(folder).values()]
     write_report(rows, tmp_path)
     assert rows[0]["mtre_mm"] < 2
     assert rows[0]["final_ncc"] > rows[0]["initial_ncc"]
     summary = json.loads((tmp_path / "metrics.json").read_text())["summary"]
     assert summary["success_2mm"] == 1.0
     assert (tmp_path / "case_comparison.png").is_file()
+
+
+def test_results_are_evaluated_without_another_registration(results, tmp_path) -> None:
+    folder, _, _, _ = results
+    nib.save(nib.Nifti1Image(volume()[0].numpy(), volume().affine.numpy()), tmp_path / "ct.nii.gz")
+    options = {"ct": tmp_path / "ct.nii.gz", "truth_dir": folder / "truth", "use_network": False}
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    log = run_bundle(BUNDLE, "evaluate", {**options, "dataset_dir": folder, "output_dir": tmp_path / "eval"})
+    assert "1 cases: median mTRE" in log
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert {path.name for path in (tmp_path / "eval").iterdir()} == {
+        "case_comparison.png",
+        "metrics.csv",
+        "metrics.json",
+    }
+
+
+def test_finished_cases_are_kept_and_evaluated(results, tmp_path) -> None:
+    folder, _, _, _ = results
+    shutil.copytree(folder, tmp_path / "eval")
+    picture = Image.fromarray(np.full((64, 64), 99, dtype=np.uint8))  # would be refused as blank
+    (tmp_path / "xrays").mkdir()
+    picture.save(tmp_path / "xrays" / "case.png")
+    nib.save(nib.Nifti1Image(volume()[0].numpy(), volume().affine.numpy()), tmp_path / "ct.nii.gz")
+    options = {"ct": tmp_path / "ct.nii.gz", "truth_dir": folder / "truth", "use_network": False, "skip_done": True}
+    run_bundle(BUNDLE, "evaluate", {**options, "dataset_dir": tmp_path / "xrays", "output_dir": tmp_path / "eval"})
+    (row,) = json.loads((tmp_path / "eval" / "metrics.json").read_text())["cases"]
+    assert row["case"] == "case" and row["mtre_mm"] < 2
 
 
 def test_rendering_at_any_size(results, tmp_path) -> None:
