@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.data.folder_layout import FolderLayoutBase
 from monai.transforms import MapTransform
 
 from .han_picture import han_picture
@@ -21,11 +20,9 @@ from .organs import NAMES, ORGANS
 from .rtstruct import is_series, write_structure_set
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
-from .shared.io.cases import image_suffix
 from .shared.io.json_files import write_json
 
 POSTFIX = "segmentation"
-FORMATS = {".nrrd": ".nrrd", ".nhdr": ".nrrd"}  # of the result by that of the CT; NIfTI for every other
 THICK_MM = 4.0
 
 
@@ -127,27 +124,10 @@ class HanResultsd(MapTransform):
                     han_picture(ct, labels, picture_title(document)).save(temporary, format="png")
                 if is_series(source):
                     write_structure_set(array, source, self.output_dir / f"{case}_rtstruct.dcm", NAMES)
-                suffix = FORMATS.get(image_suffix(Path(source)), ".nii.gz")
-                labels = MetaTensor(labels, meta={**labels.meta, "filename_or_obj": f"{case}{suffix}"})
+                labels = MetaTensor(labels, meta={**labels.meta, "filename_or_obj": source})
             output["result"] = document
             output[key] = labels
         return output
-
-
-class CaseLayout(FolderLayoutBase):
-    """Names of the label maps: ``<output_dir>/<case>_segmentation`` with the suffix that :class:`HanResultsd` chose.
-
-    Args:
-        output_dir: folder.
-    """
-
-    def __init__(self, output_dir: str | os.PathLike) -> None:
-        self.output_dir = Path(str(output_dir))
-
-    def filename(self, subject: str | os.PathLike = "case", idx: Any = None, **kwargs: Any) -> Path:
-        name = str(subject)
-        suffix = image_suffix(Path(name))
-        return self.output_dir / f"{name.removesuffix(suffix)}_{POSTFIX}{suffix}"
 
 
 def no_organs(ct: MetaTensor) -> MetaTensor:
