@@ -12,19 +12,49 @@ from .errors import CaseError
 
 DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+# Tags (0002,0000), (0002,0001), (0002,0002), (0002,0010), (0008,0000), (0008,0001), (0008,0005), (0008,0008) and so on,
+# with which a file without preamble begins.
+BARE_STARTS = {
+    group.to_bytes(2, order) + element.to_bytes(2, order)
+    for order in ("little", "big")
+    for group, elements in ((2, (0, 1, 2, 16)), (8, (0, 1, 5, 6, 8, 12, 13, 14, 16, 18, 20, 22, 24)))
+    for element in elements
+}
 VOLUME_SUFFIXES = {".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr"}
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM by its content (the preamble) or, where that is missing, by its suffix."""
+    """Whether a file is DICOM: by the preamble, by its suffix, or by beginning with the first elements of a header.
+
+    Old archives and some networks leave the preamble away, and the suffix with it. What follows then is an element of
+    group 2 or 8, little or big endian.
+    """
+    if path.suffix.lower() in DICOM_SUFFIXES:
+        return True
     with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM" or path.suffix.lower() in DICOM_SUFFIXES
+        start = file.read(132)
+    if start[128:] == b"DICM":
+        return True
+    bare = start[:4] in BARE_STARTS and len(start) == 132
+    return bare and not known_suffix(path)
 
 
 def image_suffix(path: Path) -> str:
     """The suffix in lower case, with that of a compressed NIfTI in one piece."""
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+
+
+def known_suffix(path: Path) -> str:
+    """:func:`image_suffix` where it is that of an image, and else "": names may hold dots, as the UIDs of DICOM do."""
+    suffix = image_suffix(path)
+    return suffix if suffix in VOLUME_SUFFIXES | PICTURE_SUFFIXES | DICOM_SUFFIXES else ""
+
+
+def image_stem(path: Path) -> str:
+    """Name of an image without its suffix; that of a folder, or with a suffix of no image, is kept whole."""
+    suffix = "" if path.is_dir() else known_suffix(path)
+    return path.name[: len(path.name) - len(suffix)] or path.name
 
 
 def visible(folder: Path) -> list[Path]:
@@ -63,23 +93,23 @@ def volume_files(folder: Path) -> list[Path]:
 
 
 def case_names(paths: Sequence[Path], root: Path) -> list[str]:
-    """A different name for each path: its stem, with folders and then the suffix added where stems coincide."""
+    """A different name for each path: its stem, with folders and then the suffix added where stems coincide.
 
-    def stem(path: Path) -> str:
-        return path.name if path.is_dir() else path.name[: len(path.name) - len(image_suffix(path))] or path.name
+    Names that differ in capital letters alone coincide, as they do in the file systems of Windows and macOS.
+    """
 
     def in_folders(path: Path) -> str:
-        return "_".join([*path.relative_to(root).parent.parts, stem(path)])
+        return "_".join([*path.relative_to(root).parent.parts, image_stem(path)])
 
     def in_full(path: Path) -> str:
-        return f"{in_folders(path)}_{image_suffix(path)[1:].replace('.', '_')}"
+        return "_".join([in_folders(path), *known_suffix(path).split(".")[1:]])
 
-    names = [stem(path) for path in paths]
+    names = [image_stem(path) for path in paths]
     for longer in (in_folders, in_full):
-        counts = Counter(names)
-        names = [name if counts[name] == 1 else longer(path) for name, path in zip(names, paths, strict=True)]
-    counts = Counter(names)
-    return [name if counts[name] == 1 else f"{name}_{index}" for index, name in enumerate(names)]
+        counts = Counter(name.casefold() for name in names)
+        names = [longer(p) if counts[name.casefold()] > 1 else name for name, p in zip(names, paths, strict=True)]
+    counts = Counter(name.casefold() for name in names)
+    return [f"{name}_{i}" if counts[name.casefold()] > 1 else name for i, name in enumerate(names)]
 
 
 def find_cases(dataset_dir: str | os.PathLike, kind: Literal["xray", "volume"] = "xray") -> list[dict[str, str]]:

@@ -1,43 +1,71 @@
-"""Image writers for MONAI's SaveImage that never leave a half-written file."""
+"""Saving the image result of a case: a file named after the case, in the format of the input, whole or not at all."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from monai.config import DtypeLike, KeysCollection
 from monai.data import NibabelWriter
-from monai.data.image_writer import ITKWriter
+from monai.transforms import SaveImaged
 from monai.utils import convert_to_numpy
 
 from .atomic import atomic_path
 from .cases import image_suffix
 from .itk_images import to_sitk, write_image
 
-
-class AtomicNibabelWriter(NibabelWriter):
-    """NIfTI, written to a temporary name and renamed."""
-
-    def write(self, filename: str | os.PathLike, verbose: bool = False, **kwargs: Any) -> None:
-        with atomic_path(filename) as path:
-            super().write(path, verbose=verbose, **kwargs)
+# Of a result by that of its input; NIfTI for every other.
+FORMATS = {".nrrd": ".nrrd", ".nhdr": ".nrrd"}
 
 
-class AtomicITKWriter(ITKWriter):
-    """Every format of ITK (NRRD, MHA …), written to a temporary name and renamed."""
-
-    def write(self, filename: str | os.PathLike, verbose: bool = False, **kwargs: Any) -> None:
-        with atomic_path(filename) as path:
-            super().write(path, verbose=verbose, **kwargs)
-
-
-class AtomicVolumeWriter(AtomicNibabelWriter):
+class AtomicVolumeWriter(NibabelWriter):
     """NIfTI, and by its suffix any other format that SimpleITK writes (NRRD, MHA), under a temporary name first."""
 
     def write(self, filename: str | os.PathLike, verbose: bool = False, **kwargs: Any) -> None:
         if image_suffix(Path(filename)) in (".nii", ".nii.gz"):
-            super().write(filename, verbose=verbose, **kwargs)
+            with atomic_path(filename) as path:
+                super().write(path, verbose=verbose, **kwargs)
             return
         array = np.asarray(convert_to_numpy(self.data_obj, dtype=self.output_dtype))
         write_image(to_sitk(array, np.asarray(self.affine, dtype=float)), filename)
+
+
+class SaveCased(SaveImaged):
+    """Last transform of every postprocessing: writes ``<output_dir>/<case>_<output_postfix><output_ext>``.
+
+    MONAI names files after the file that an image was read from, cuts off what follows the last dot and lets
+    ``p1/ct.nii.gz`` and ``p2/ct.nii.gz`` overwrite each other. The name of the case is unique in its batch. MONAI Label
+    leaves this transform out, as it does with every ``SaveImaged``.
+
+    Args:
+        keys: image (C, X, Y[, Z]) with its affine.
+        output_dir: folder.
+        output_postfix: what the image is.
+        output_dtype: of the values in the file.
+        output_ext: suffix; "input" for NRRD where the image comes from such a file, and else NIfTI.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | os.PathLike,
+        output_postfix: str,
+        output_dtype: DtypeLike = "uint8",
+        output_ext: str = ".nii.gz",
+    ) -> None:
+        super().__init__(
+            keys, output_dtype=output_dtype, output_ext="", resample=False, print_log=False, writer=AtomicVolumeWriter
+        )
+        self.output_dir, self.postfix, self.suffix = Path(str(output_dir)), output_postfix, output_ext
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        output = dict(data)
+        for key in self.key_iterator(output):
+            image, suffix = output[key], self.suffix
+            if suffix == "input":
+                suffix = FORMATS.get(image_suffix(Path(str(image.meta.get("filename_or_obj", "")))), ".nii.gz")
+            self.saver(image, filename=self.output_dir / f"{output['case']}_{self.postfix}{suffix}")
+        return output

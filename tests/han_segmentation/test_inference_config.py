@@ -13,7 +13,7 @@ import SimpleITK as sitk
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
-from monai.transforms import Compose
+from monai.transforms import Compose, SaveImaged
 
 from shared.geometry.grids import volume_affine
 from shared.io.itk_images import to_sitk, write_image
@@ -65,7 +65,7 @@ def test_one_image_as_a_server_hands_it_over(parser: ConfigParser, tmp_path: Pat
     logits = parser.get_parsed_content("inferer")(item["image"][None], network)
     assert logits.shape[:2] == (1, len(NAMES) + 1) and logits.shape[2:] == item["image"].shape[1:]
     steps = parser.get_parsed_content("postprocessing").transforms
-    assert type(steps[-1]).__name__ == "SaveImaged"
+    assert isinstance(steps[-1], SaveImaged)  # which MONAI Label leaves out
     labels = Compose(steps[:-1])({**item, "pred": logits[0]})["pred"]
     assert isinstance(labels, MetaTensor) and labels.dtype == torch.uint8
     assert labels.shape[1:] == image.GetSize() and not (tmp_path / "out").exists()

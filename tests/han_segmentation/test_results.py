@@ -11,14 +11,14 @@ import pytest
 import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose, SaveImaged
+from monai.transforms import Compose
 from PIL import Image
 
 from bundles.han_segmentation.scripts.pictures import axial_levels, han_picture
-from bundles.han_segmentation.scripts.results import CaseLayout, HanResultsd, case_document, case_warnings
+from bundles.han_segmentation.scripts.results import HanResultsd, case_document, case_warnings
 from shared.io.itk_images import index_matrix, read_image, same_grid
 from shared.io.volumes import VolumeReader
-from shared.io.writers import AtomicVolumeWriter
+from shared.io.writers import SaveCased
 from tests.han_segmentation.heads import NAMES, NUMBERS, PAIRS, TABLE, head
 from tests.io.test_volumes import SHAPE, write_series
 
@@ -32,9 +32,7 @@ def tensor(array: np.ndarray, affine: np.ndarray, name: str = "ct.nii.gz") -> Me
 
 
 def save(output: Path, ct: MetaTensor, labels: MetaTensor, case: str, **more: str) -> dict:
-    writer = f"{AtomicVolumeWriter.__module__}.{AtomicVolumeWriter.__name__}"
-    layout = CaseLayout(output)
-    saver = SaveImaged("pred", folder_layout=layout, output_dtype="uint8", resample=False, writer=writer)
+    saver = SaveCased("pred", output, "segmentation", output_ext="input")
     return Compose([HanResultsd("pred", TABLE, "all", output_dir=output), saver])(
         {"case": case, "original": ct, "pred": labels, **more}
     )

@@ -1,7 +1,6 @@
 """The procedural hand radiographs: landmarks where the anatomy is, reproducible, written as a data set."""
 
 import csv
-import os
 import subprocess
 import sys
 from pathlib import Path

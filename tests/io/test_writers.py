@@ -1,50 +1,80 @@
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.transforms import SaveImage
+from monai.transforms import SaveImaged
 
+from shared.io.cases import find_cases
 from shared.io.image_files import read_grid
-from shared.io.writers import AtomicITKWriter, AtomicNibabelWriter, AtomicVolumeWriter
+from shared.io.writers import SaveCased
+from tests.io.test_cases import DICOM, touch
+
+CONTENT = np.arange(24).reshape(2, 3, 4)
 
 
-def save(folder, writer, suffix):
+def save(folder, case, source="ct.nii.gz", **options):
     affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0], dtype=torch.float64))
-    meta = {"filename_or_obj": "case.nii.gz", "original_affine": affine}
-    image = MetaTensor(torch.arange(24).view(1, 2, 3, 4).float(), affine=affine, meta=meta)
-    name = f"{writer.__module__}.{writer.__name__}"
-    SaveImage(folder, "seg", suffix, "uint8", resample=False, separate_folder=False, writer=name, print_log=False)(
-        image
-    )
-    return folder / f"case_seg{suffix}"
-
-
-def test_files_are_written_whole(tmp_path):
-    path = save(tmp_path, AtomicNibabelWriter, ".nii.gz")
-    image = nibabel.load(path)
-    assert image.get_data_dtype() == np.uint8
-    assert np.array_equal(np.asarray(image.dataobj), np.arange(24).reshape(2, 3, 4))
-    assert np.allclose(image.affine, np.diag([2, 3, 4, 1]))
-    save(tmp_path, AtomicITKWriter, ".nrrd")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["case_seg.nii.gz", "case_seg.nrrd"]
+    meta = {"filename_or_obj": str(source), "original_affine": affine}
+    image = MetaTensor(torch.from_numpy(CONTENT)[None].float(), affine=affine, meta=meta)
+    SaveCased("pred", folder, "seg", **options)({"case": case, "pred": image})
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
-def test_one_writer_for_every_format(tmp_path, suffix):
-    path = save(tmp_path, AtomicVolumeWriter, suffix)
-    array, affine = read_grid(path)
-    assert array.dtype == np.uint8 and np.array_equal(array, np.arange(24).reshape(2, 3, 4))
-    assert np.allclose(affine, np.diag([2, 3, 4, 1])) and [p.name for p in tmp_path.iterdir()] == [path.name]
+def test_every_format_is_written_whole(tmp_path, suffix):
+    save(tmp_path / "out", "a", output_ext=suffix)
+    array, affine = read_grid(tmp_path / "out" / f"a_seg{suffix}")
+    assert array.dtype == np.uint8 and np.array_equal(array, CONTENT)
+    assert np.allclose(affine, np.diag([2, 3, 4, 1])) and len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix"),
+    [("a/ct.NRRD", ".nrrd"), ("ct.nhdr", ".nrrd"), ("ct.mha", ".nii.gz"), ("1.2.840.5", ".nii.gz")],
+)
+def test_the_format_may_be_that_of_the_input(tmp_path, source, suffix):
+    save(tmp_path, "a", source, output_ext="input")
+    assert [path.name for path in tmp_path.iterdir()] == [f"a_seg{suffix}"]
+
+
+@pytest.mark.parametrize("output_dtype", ["int16", "float32"])
+def test_the_type_of_the_values_is_as_asked(tmp_path, output_dtype):
+    save(tmp_path, "a", output_dtype=output_dtype)
+    assert nibabel.load(tmp_path / "a_seg.nii.gz").get_data_dtype() == np.dtype(output_dtype)
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["p1/ct.nii.gz", "p2/ct.nii.gz"], ["p1_ct", "p2_ct"]),
+        (["p01.a.nii.gz", "p01.b.nii.gz"], ["p01.a", "p01.b"]),
+        (["1.2.840.1/1", "1.2.840.2/1"], ["1.2.840.1", "1.2.840.2"]),
+        (["Frau Müller/ct.mha", "胸 部/ct.mha"], ["Frau Müller_ct", "胸 部_ct"]),
+        (["a.nii.gz", "a.NRRD", "a.mha"], ["a_mha", "a_nii_gz", "a_nrrd"]),
+    ],
+)
+def test_every_case_keeps_its_own_file(tmp_path: Path, files: list[str], names: list[str]) -> None:
+    """Two patients with equal file names, dots, identifiers as folder names, letters of other alphabets."""
+    for name in files:
+        touch(tmp_path / "in" / name, DICOM if name.endswith("/1") else b"x")
+    cases = find_cases(tmp_path / "in", "volume")
+    for case in cases:
+        save(tmp_path / "out", case["case"], case["image"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{name}_seg.nii.gz" for name in names]
+
+
+def test_label_servers_recognise_what_they_leave_out(tmp_path):
+    assert isinstance(SaveCased("pred", tmp_path, "seg"), SaveImaged)
 
 
 def test_a_failing_write_leaves_nothing(tmp_path, monkeypatch):
     def broken(image, path):
-        with open(path, "wb") as file:
-            file.write(b"half")
+        Path(path).write_bytes(b"half")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(nibabel, "save", broken)
     with pytest.raises(RuntimeError, match="no space left"):
-        save(tmp_path, AtomicNibabelWriter, ".nii.gz")
+        save(tmp_path, "a")
     assert list(tmp_path.iterdir()) == []

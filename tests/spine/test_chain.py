@@ -10,7 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from monai.transforms import Compose, LoadImaged, SaveImaged
+from monai.transforms import Compose, LoadImaged
 from PIL import Image
 
 from bundles.vertebrae_segmentation.scripts.inferer import CropInferer
@@ -20,7 +20,7 @@ from shared.engines.batch import unfinished_cases
 from shared.io.cases import find_cases
 from shared.io.errors import CaseError
 from shared.io.volumes import VolumeReader
-from shared.io.writers import AtomicNibabelWriter
+from shared.io.writers import SaveCased
 from shared.phantoms.torso.phantom import TorsoPhantom
 from shared.spine.centroids import write_named_centroids
 from shared.spine.labels import SPINE_NAMES
@@ -41,11 +41,7 @@ def run_chain(path: Path, output: Path, **options: Any) -> dict[str, Any]:
     before = Compose([LoadImaged("image", reader=VolumeReader, ensure_channel_first=True, dtype=None), crops])
     item: dict[str, Any] = before(dict(find_cases(path, "volume")[0]))
     item["pred"] = CropInferer(2)(item["image"][None], segmentation_oracle)[0]
-    save = SaveImaged(
-        "pred", output_dir=output, output_postfix="segmentation", output_dtype="uint8", separate_folder=False,
-        resample=False, writer=AtomicNibabelWriter, print_log=False,
-    )  # fmt: skip
-    return Compose([VertebraMasksd("pred", output), save])(item)
+    return Compose([VertebraMasksd("pred", output), SaveCased("pred", output, "segmentation")])(item)
 
 
 @pytest.fixture(scope="module")

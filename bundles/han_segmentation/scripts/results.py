@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.data.folder_layout import FolderLayoutBase
 from monai.transforms import MapTransform
 
 from .laterality import renaming_note, side_warnings
@@ -22,12 +21,10 @@ from .plausibility import organ_volumes, volume_warnings
 from .rtstruct import Series, is_series, structure_set
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
-from .shared.io.cases import image_suffix
 from .shared.io.errors import CaseError
 from .shared.io.json_files import write_json
 
 POSTFIX = "segmentation"
-FORMATS = {".nrrd": ".nrrd", ".nhdr": ".nrrd"}  # of the result by that of the CT; NIfTI for every other
 THICK_MM = 4.0
 
 
@@ -167,24 +164,7 @@ class HanResultsd(MapTransform):
             document = self.document(case, labels.as_tensor()[0].numpy(), volume_affine(labels), output)
             if self.output_dir is not None and "case" in output:
                 self.write(case, ct, labels, document)
-                suffix = FORMATS.get(image_suffix(Path(source)), ".nii.gz")
-                labels = MetaTensor(labels, meta={**labels.meta, "filename_or_obj": f"{case}{suffix}"})
+                labels = MetaTensor(labels, meta={**labels.meta, "filename_or_obj": source})
             output["result"] = document
             output[key] = labels
         return output
-
-
-class CaseLayout(FolderLayoutBase):
-    """Names of the label maps: ``<output_dir>/<case>_segmentation`` with the suffix that :class:`HanResultsd` chose.
-
-    Args:
-        output_dir: folder.
-    """
-
-    def __init__(self, output_dir: str | os.PathLike) -> None:
-        self.output_dir = Path(str(output_dir))
-
-    def filename(self, subject: str | os.PathLike = "case", idx: Any = None, **kwargs: Any) -> Path:
-        name = str(subject)
-        suffix = image_suffix(Path(name))
-        return self.output_dir / f"{name.removesuffix(suffix)}_{POSTFIX}{suffix}"

@@ -232,8 +232,8 @@ class StandardizeHandd(MapTransform):
     """Trim margins, make bones bright, fit the canvas, match the histogram; points come along.
 
     The image is a MetaTensor (1, X, Y) with any grey values and pixels of any form. Its affine follows every step, so
-    that ``inverse(original_affine) @ affine`` maps canvas indices to pixels of the file. ``meta["inverted"]`` says whether
-    the polarity was turned.
+    that ``inverse(original_affine) @ affine`` maps canvas indices to pixels of the file. ``meta["inverted"]`` says
+    whether the polarity was turned.
 
     Args:
         keys: the image.
