@@ -25,6 +25,7 @@ BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "hand_landmarks"
 READER = "shared.io.readers.XrayReader"
 HAND = read_landmark_set()
 SIZE = 500
+WEDGE = 0.3
 Truth = dict[str, np.ndarray]
 
 
@@ -43,10 +44,11 @@ def pair(seeds: tuple[int, int], gap: int, sides: tuple[str, str] = ("left", "ri
 
 
 def with_wedge(image: np.ndarray, level: float, seed: int = 0) -> np.ndarray:
-    """The picture on a lighter background, with a white triangle in its upper right corner."""
+    """The picture, pale on a light background, with a white triangle in its upper right corner."""
     x, y = np.meshgrid(*(np.linspace(0, 1, size) for size in image.shape), indexing="ij")
     noise = np.random.default_rng(seed).normal(0, 0.006, image.shape)
-    return np.where((1 - x) + y < 0.4, 1.0, np.clip(np.maximum(image, level) + noise, 0, 1)).astype(np.float32)
+    pale = level + 0.6 * (1 - level) * image + noise
+    return np.where((1 - x) + y < WEDGE, 1.0, np.clip(pale, 0, 0.95)).astype(np.float32)
 
 
 @pytest.mark.parametrize("sides", [("left", "right"), ("right", "left"), ("left", "left")])
@@ -100,8 +102,8 @@ def test_white_corners_are_found_and_backgrounds_and_frames_are_not() -> None:
     for seed in (13, 22, 27, 40):
         image = make_hand(seed, SIZE).image
         x, y = np.meshgrid(*(np.linspace(0, 1, size) for size in image.shape), indexing="ij")
-        wedge, found = (1 - x) + y < 0.4, bright_corners(with_wedge(image, 0.5))
-        assert found[wedge].mean() > 0.97 and found[(1 - x) + y > 0.5].sum() == 0
+        wedge, found = (1 - x) + y < WEDGE, bright_corners(with_wedge(image, 0.5))
+        assert found[wedge].mean() > 0.97 and found[(1 - x) + y > WEDGE + 0.1].sum() == 0
         assert not bright_corners(1 - image).any(), "the background of an inverted picture"
         framed = np.pad(image, 30, constant_values=1.0)
         assert not bright_corners(framed).any(), "a frame"

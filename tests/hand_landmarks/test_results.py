@@ -78,6 +78,21 @@ def test_warnings():
     assert any("inverted" in w for w in warnings_of(data))
 
 
+def test_a_bright_area_beside_the_hand_is_said():
+    for mirrored in (False, True):
+        data = images()
+        for index, (x, y) in enumerate(data["pred"][:, :2].round().int().tolist()):
+            data["image"][0, x - 6 : x + 7, y - 6 : y + 7] = 0.6 + 0.005 * index
+        if mirrored:
+            data["pred"][:, 0] = 199 - data["pred"][:, 0]
+            data["image"] = data["image"].flip(1)
+        assert not any("beside" in w for w in warnings_of(data))
+        wide = MetaTensor(torch.zeros(1, 400, 300), affine=data["image"].affine, meta=data["image"].meta)
+        wide[:, :200] = data["image"]
+        wide[:, 260:330, 60:240] = 0.7
+        assert any("size of a hand lies beside" in w for w in warnings_of({**data, "image": wide}))
+
+
 def test_a_picture_without_a_hand_is_refused():
     data = images()
     generator = torch.Generator().manual_seed(0)

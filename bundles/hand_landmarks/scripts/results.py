@@ -11,17 +11,22 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from skimage.filters import gaussian, threshold_otsu
 from torch import Tensor
 
 from .alignment import upright_matrix
 from .inferer import hand_score
 from .landmark_set import LandmarkSet
 from .pictures import draw_overlay, landmark_map
-from .points import pixel_sizes, to_file_indices, transform_points
+from .points import fit_similarity, pixel_sizes, to_file_indices, transform_points
 from .radius import radius_mm, read_calibration
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.point_files import landmark_result, write_landmarks
+
+BESIDE_MM = 25.0
+"""How far soft tissue and a sleeve may reach beyond the outermost landmarks."""
+MAX_BESIDE = 0.25
 
 
 def implausible_bones(points: np.ndarray, landmark_set: LandmarkSet, limit: float = 5.0) -> list[int]:
@@ -83,6 +88,25 @@ def refuse_other_pictures(pred: Tensor, image: MetaTensor, landmark_set: Landmar
         raise CaseError(name, "shows no hand that could be recognised", "give a radiograph of one whole hand")
 
 
+def bright_beside(points: np.ndarray, image: MetaTensor, landmark_set: LandmarkSet) -> float:
+    """Bright area to the left and right of a hand, relative to the box of its landmarks; another hand has about a half.
+
+    Args:
+        points: (K, 2) canvas indices.
+        image: the canvas.
+        landmark_set: of the landmarks.
+    """
+    mirror = np.array([1.0 if landmark_set.side_of(points) == landmark_set.side else -1.0, 1.0])
+    to_mean, _ = fit_similarity(torch.as_tensor(points * mirror), torch.as_tensor(landmark_set.mean))
+    step = 4
+    canvas = gaussian(image[0].cpu().numpy(), sigma=step)[::step, ::step]
+    bright = np.argwhere(canvas > threshold_otsu(canvas)) * step * mirror
+    low, high = (edge(transform_points(points * mirror, to_mean).numpy(), axis=0) for edge in (np.min, np.max))
+    across = transform_points(bright, to_mean).numpy()[:, 0]
+    count = ((across < low[0] - BESIDE_MM) | (across > high[0] + BESIDE_MM)).sum()
+    return float(count * step**2 * to_mean[:2, :2].det() / np.prod(high - low))
+
+
 def hand_result(
     case: str,
     pred: Tensor,
@@ -130,6 +154,8 @@ def hand_result(
     for bone in implausible_bones(isotropic, landmark_set):
         first, second = (names[i] for i in landmark_set.bones[bone])
         warnings.append(f"implausible length between {first} and {second}")
+    if bright_beside(torch.as_tensor(pred[:, :2]).cpu().double().numpy(), image, landmark_set) > MAX_BESIDE:
+        warnings.append("a bright area of the size of a hand lies beside this one: cut the picture to one hand")
     # The size of this hand by convention is 50 mm, whatever it is in truth: errors were measured on that scale.
     by_size = landmark_set.mm_per_unit(isotropic)
     radii = np.full(len(names), np.nan) if calibration is None else radius_mm(confidence, calibration)

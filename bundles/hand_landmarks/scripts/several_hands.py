@@ -11,12 +11,31 @@ from scipy import ndimage
 from skimage.filters import gaussian, threshold_otsu
 
 from .points import pixel_sizes
-from .transforms import fit_to_canvas, is_inverted, without_bright_corners
+from .transforms import covered, fit_to_canvas, is_inverted, without_bright_corners
 
 LOOK = (192, 256)
 """Canvas (X, Y) on which hands are counted."""
+ROOM = 0.12
+"""What is added to each side of a hand, relative to its length."""
 MIN_SHARE = 0.4
 """Area of a further hand relative to the largest one."""
+
+
+def with_room(extents: np.ndarray, number: int) -> np.ndarray:
+    """Extent (2 axes, 2 ends) of a hand with room for faint fingertips, up to the middle of the gap to other hands.
+
+    Args:
+        extents: (hands, 2, 2) of all hands.
+        number: which of them.
+    """
+    own = extents[number]
+    room = own + np.array([-1, 1]) * ROOM * (own[:, 1] - own[:, 0]).max()
+    for other in np.delete(extents, number, axis=0):
+        gaps = np.stack([own[:, 0] - other[:, 1], other[:, 0] - own[:, 1]], axis=1)  # before and after, along each axis
+        axis, end = np.unravel_index(gaps.argmax(), gaps.shape)
+        limit = own[axis, end] + (1 if end else -1) * max(gaps[axis, end] / 2, 2)
+        room[axis, end] = min(room[axis, end], limit) if end else max(room[axis, end], limit)
+    return room
 
 
 def hand_boxes(image: np.ndarray, pixel: Sequence[float] | np.ndarray = (1.0, 1.0)) -> list[list[int]]:
@@ -36,10 +55,7 @@ def hand_boxes(image: np.ndarray, pixel: Sequence[float] | np.ndarray = (1.0, 1.
     if high <= low:
         return whole
     small, matrix = fit_to_canvas(np.clip((image - low) / (high - low), 0, 1), LOOK, pixel)
-    shown = ndimage.find_objects((ndimage.uniform_filter(small, 3) > 0).astype(int))
-    if not shown or shown[0] is None:
-        return whole
-    view = shown[0]
+    view = covered(image.shape, LOOK, matrix)
     picture = without_bright_corners(small[view])
     if is_inverted(picture):
         picture = 1 - picture
@@ -67,14 +83,13 @@ def hand_boxes(image: np.ndarray, pixel: Sequence[float] | np.ndarray = (1.0, 1.
     nearest = ndimage.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
     owner = np.where(bright, cores[tuple(nearest)], 0)
     areas = ndimage.find_objects(owner)
+    extents = np.array([[[part.start, part.stop] for part in areas[index]] for index in hands], dtype=float)
     boxes = []
-    for part in (areas[index] for index in hands):
-        box = []
+    for ends in (with_room(extents, number) for number in range(len(extents))):
+        box: list[int] = []
         for axis in range(2):
-            margin = 4
-            ends = np.array([part[axis].start - margin, part[axis].stop + margin]) + view[axis].start
-            ends = ends * matrix[axis, axis] + matrix[axis, 2]
-            box += np.clip(np.round(ends), 0, image.shape[axis]).astype(int).tolist()
+            in_image = (ends[axis] + view[axis].start) * matrix[axis, axis] + matrix[axis, 2]
+            box += np.clip(np.round(in_image), 0, image.shape[axis]).astype(int).tolist()
         boxes.append(box)
     return sorted(boxes)
 

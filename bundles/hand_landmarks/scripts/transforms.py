@@ -72,7 +72,8 @@ def hand_outline(image: np.ndarray) -> np.ndarray:
 def bright_corners(image: np.ndarray) -> np.ndarray:
     """Flat white areas that fill a corner, such as an unexposed wedge or a label: no part of the hand.
 
-    What lies along more than half of the edge is the background of an inverted picture, or a frame.
+    What lies along more than half of the edge, or fills a third of the picture, is the background of an inverted
+    picture, or a frame.
 
     Args:
         image: (X, Y) in 0..1.
@@ -81,16 +82,20 @@ def bright_corners(image: np.ndarray) -> np.ndarray:
         (X, Y) bool.
     """
     width = max(image.shape) // 128 + 1
-    smooth = gaussian(image, sigma=width / 2)
+    wide = np.pad(image, 4 * width, mode="edge")  # what touches the edge goes on beyond it
+    smooth = gaussian(wide, sigma=width / 2)
     flat = ndimage.maximum_filter(smooth, 2 * width + 1) - ndimage.minimum_filter(smooth, 2 * width + 1) < 0.03
     white = ndimage.binary_opening(flat & (smooth > 0.96), iterations=2 * width)
-    labels, _ = ndimage.label(ndimage.binary_dilation(white, iterations=2 * width) & (image > 0.9))
+    white = ndimage.binary_dilation(white, iterations=2 * width)
+    labels, _ = ndimage.label(white[4 * width : -4 * width, 4 * width : -4 * width] & (image > 0.9))
     corners = {int(labels[x, y]) for x in (0, -1) for y in (0, -1)} - {0}
     found = np.isin(labels, list(corners))
     found &= np.bincount(labels.ravel(), minlength=labels.max() + 1)[labels] > 0.005 * image.size
     edge = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
     # The edge of a white area is blurred: some pixels more.
-    return ndimage.binary_dilation(found, iterations=width) if 0 < edge.mean() < 0.5 else np.zeros_like(found)
+    if not 0 < edge.mean() < 0.5 or found.mean() > 0.33:
+        return np.zeros_like(found)
+    return ndimage.binary_dilation(found, iterations=width)
 
 
 def without_bright_corners(image: np.ndarray) -> np.ndarray:
@@ -291,8 +296,8 @@ class StandardizeHandd(MapTransform):
         x, y = covered(pixels.shape, self.canvas, matrix)
         picture = without_bright_corners(canvas[x, y])
         inverted = is_inverted(picture) if self.invert is None else self.invert
-        if inverted:
-            picture = 1 - picture
+        if inverted:  # its white corners are black then, and harm no more
+            picture = 1 - canvas[x, y]
         outline = hand_outline(picture)
         if not 0.02 < outline.mean() < 0.95:
             raise CaseError(name, "shows no hand outline", "give a radiograph of one hand")
