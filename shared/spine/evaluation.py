@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from ..evaluation.reports import write_metrics
+from ..evaluation.reports import CaseReport, write_metrics
 from ..geometry.grids import volume_affine
 from .body import body_centres
 from .centroids import read_centroids
@@ -202,7 +203,7 @@ def figures_of(
 
 
 def measure_case(item: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    """Row of one item of an evaluator: what the bundle's inference makes of a case against its truth."""
+    """Row of one case of an evaluator, input and output in one: what inference makes of it against its truth."""
     case = {name: str(item[name]) for name in ("case", "image", "mask", "centroids")}
     return figures_of(kind, case, item["original"], item["result"], item["pred"] if kind == "segmentation" else None)
 
@@ -271,6 +272,17 @@ def write_report(
     more = {} if kind == "spine" else {"vertebrae": per_label(everything)}
     write_metrics(output_dir, everything, summary, **more)
     print(headline(summary, kind))
+
+
+def spine_report(output_dir: str, cases: Sequence[Mapping[str, str]], kind: Kind) -> CaseReport:
+    """The handler that compares what inference finds with the truth, and writes metrics.json and metrics.csv.
+
+    Args:
+        output_dir, cases, kind: as :func:`write_report` takes them.
+    """
+    return CaseReport(
+        partial(measure_case, kind=kind), partial(write_report, output_dir=output_dir, cases=cases, kind=kind)
+    )
 
 
 def headline(summary: Mapping[str, Any], kind: Kind) -> str:

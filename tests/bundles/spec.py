@@ -65,6 +65,7 @@ class BundleSpec:
         bad_calls: calls that end with one line.
         verify: arguments of `verify_net_in_out` (`n`, `p`, `any`) for a small input.
         label_names: of the values of the label map that inference writes, 0 left out, which viewers show.
+        different_defaults: options whose defaults in train, inference and evaluate differ, with the reason.
         network_input: makes an input (B, C, ...) that the network may get out of noise in [0, 1].
     """
 
@@ -82,4 +83,5 @@ class BundleSpec:
     bad_calls: tuple[BadCall, ...]
     verify: Mapping[str, int] = field(default_factory=dict)
     label_names: Mapping[int, str] = field(default_factory=dict)
+    different_defaults: Mapping[str, str] = field(default_factory=dict)
     network_input: Callable[[torch.Tensor], torch.Tensor] = lambda noise: noise

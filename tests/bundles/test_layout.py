@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -33,6 +35,8 @@ FILES = [
 ]
 CARD = ("intended use", "data", "training", "time", "memory", "results", "limit", "references")
 MAX_WEIGHTS_MB = 25
+STEPS = {"imports", "initialize", "run", "finalize"}  # of a workflow, no options
+FOLDERS = {"dataset_dir", "output_dir"}  # every workflow has its own
 COMBINATIONS = {**CONFIGS, "inference_trt": ("inference.json", "inference_trt.json")}
 
 
@@ -126,6 +130,31 @@ def test_every_reference_of_a_config_exists(bundle: Bundle, workflow: str) -> No
         if ref not in resolver.items
     }
     assert missing == set()
+
+
+def options_of(files: Iterable[Path]) -> dict[str, Any]:
+    """Defaults of what a user may set in configs on top of each other: the entries without a component in them."""
+    merged = ConfigParser.load_config_files([str(file) for file in files])
+    return {
+        name: value
+        for name, value in merged.items()
+        if not isinstance(value, dict)
+        and name not in STEPS | FOLDERS
+        and not name.startswith("+")
+        and "_target_" not in json.dumps(value)
+    }
+
+
+def test_options_have_one_default(bundle: Bundle) -> None:
+    """An option that several workflows share has one default in all of them, but for those that the spec explains."""
+    if config_files(bundle.path, "evaluate")[0] == "train.json":
+        pytest.skip("the evaluation of this bundle does not run inference yet")
+    defaults: dict[str, dict[str, Any]] = {}
+    for workflow in ("train", "inference", "evaluate"):
+        for name, value in options_of(bundle.path / "configs" / f for f in config_files(bundle.path, workflow)).items():
+            defaults.setdefault(name, {})[workflow] = value
+    unlike = {name for name, values in defaults.items() if any(v != [*values.values()][0] for v in values.values())}
+    assert unlike == set(bundle.spec.different_defaults)
 
 
 def test_inference_config_serves_monai_label(bundle: Bundle) -> None:

@@ -29,7 +29,7 @@ def check_result(content: Mapping[str, Any]) -> None:
 
 SPEC = BundleSpec(
     make_data=data_of,
-    train={**NETWORK, **FLOAT32, "image_size": [16, 16, 32], "batch_size": 2, "num_workers": 0},
+    train={**NETWORK, **FLOAT32, "crop_size": [16, 16, 32], "batch_size": 2, "num_workers": 0},
     early_stop={"learning_rate": 0, "patience": 1},
     inference={**NETWORK, **ANYTHING},
     results=("{case}_spine_centroid.json", "{case}_spine.png", "{case}_spine.nii.gz"),
@@ -40,5 +40,6 @@ SPEC = BundleSpec(
     tensorboard=("train_loss", "pe_mm"),
     bad_inputs=BAD_INPUTS,
     bad_calls=BAD_CALLS,
+    different_defaults={"amp": "bfloat16 gradients of these small crops are not reproducible on a CPU"},
     label_names={1: "spine", 2: "centroid"},
 )

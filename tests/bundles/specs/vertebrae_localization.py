@@ -30,7 +30,7 @@ def check_result(content: Mapping[str, Any]) -> None:
 
 SPEC = BundleSpec(
     make_data=data_of,
-    train={**NETWORK, **FLOAT32, "image_size": [32, 32, 48], "image_spacing": 4.0, "num_workers": 0},
+    train={**NETWORK, **FLOAT32, "crop_size": [32, 32, 48], "spacing_mm": 4.0, "num_workers": 0},
     early_stop={"learning_rate": 0, "patience": 1},
     inference={**NETWORK, **ANYTHING},
     results=(
