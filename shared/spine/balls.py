@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 
 from ..geometry.grids import volume_affine
 from ..geometry.volume_box import box_corners
-from .merging import covered_box
+from .box_sampling import covered_box
 
 RADIUS_MM = 6.0
 

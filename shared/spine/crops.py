@@ -12,31 +12,12 @@ from torch import Tensor
 from ..geometry.deform import sample
 from ..geometry.grids import volume_affine
 
-POSTERIOR_MM = 20.0  # a vertebra reaches about 15 mm in front of its body's centre and 55 mm behind it
-
 
 def centred_grid(centre_ras_mm: Sequence[float] | np.ndarray, size: Sequence[int], spacing_mm: float) -> np.ndarray:
     """Affine (4, 4) of a RAS grid of ``size`` voxels around a point."""
     affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
     affine[:3, 3] = np.asarray(centre_ras_mm, dtype=float) - (np.asarray(size) - 1) / 2 * spacing_mm
     return affine
-
-
-def vertebra_grid(
-    centre_ras_mm: Sequence[float] | np.ndarray,
-    size: Sequence[int],
-    spacing_mm: float,
-    posterior_mm: float = POSTERIOR_MM,
-) -> np.ndarray:
-    """Affine (4, 4), indices to RAS mm, of the crop of one vertebra.
-
-    Args:
-        centre_ras_mm: (3,), centre of the vertebral body.
-        size: of the crop in voxels.
-        spacing_mm: of its voxels.
-        posterior_mm: how far the crop is centred behind the body.
-    """
-    return centred_grid(np.asarray(centre_ras_mm, dtype=float) - [0.0, posterior_mm, 0.0], size, spacing_mm)
 
 
 def grid_indices(matrix: np.ndarray, size: Sequence[int]) -> Tensor:

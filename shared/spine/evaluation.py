@@ -6,33 +6,26 @@ found is a matter of taste. Everything else is the VerSe metrics, official and s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
 from ..evaluation.reports import CaseReport, write_metrics
 from ..geometry.grids import volume_affine
 from .body import body_centres
+from .case_keys import ORIGINAL
 from .centroids import read_centroids
-from .crops import sample_grid
 from .dataset import load_volume, spine_datalist
-from .documents import RAS_LPS, points_of
-from .field import FieldOfView
-from .labels import SPINE_LABELS, VERTEBRA_LABELS, craniocaudal_order
-from .metrics import FIGURES, MODES, VerSeMetrics, finite_mean, localization_metrics, summarize_localization
-from .sequence import CUT_MM
+from .field_of_view import CUT_MM, FieldOfView
+from .labels import VERTEBRA_LABELS
 
-Kind = Literal["spine", "vertebrae", "segmentation"]
 VERTEBRAE = frozenset(VERTEBRA_LABELS.values())
-NEAR_MM = 20.0  # from a cut vertebra: what bears its label here is not counted
-BOX_MARGIN_MM = 10.0  # by which a body centre may lie outside of the box of the spine
 
 
 def evaluation_cases(
@@ -111,197 +104,64 @@ def read_truth(case: Mapping[str, str], volume: MetaTensor) -> Truth:
     )
 
 
-def counted(found: Mapping[int, np.ndarray], truth: Truth) -> dict[int, np.ndarray]:
-    """Found vertebrae without those that lie where the truth has the same one, cut."""
-    return {
-        label: point
-        for label, point in found.items()
-        if label in VERTEBRAE and not (label in truth.cut and float(np.linalg.norm(point - truth.cut[label])) < NEAR_MM)
-    }
+def finite_mean(values: Sequence[float]) -> float:
+    """Mean of the finite ones; NaN where there is none."""
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    return float(finite.mean()) if len(finite) else float("nan")
 
 
-def label_figures(result: Mapping[str, Any], truth: Truth) -> dict[str, Any]:
-    """Figures of the labelled body centres of a result document, for both modes."""
-    found = counted(points_of(result), truth)
-    modes = {mode: localization_metrics(found, truth.centres, mode) for mode in MODES}
-    strict = modes["strict"]
-    return {
-        **{name: value for name, value in modes["official"].items() if not name.startswith("hits")},
-        "strict_id_rate_20mm": strict["id_rate_20mm"],
-        "level_uncertain": bool(result.get("level_uncertain", not found)),
-        "margin": result.get("margin"),
-        "warnings": list(result.get("warnings", [])),
-        "localization": modes,
-    }
+@dataclass(frozen=True)
+class Measures:
+    """What a bundle measures on its results.
 
-
-def mask_figures(pred: MetaTensor | None, truth: Truth) -> dict[str, Any]:
-    """Figures of a label map (1, X, Y, Z) for both modes; None stands for an empty one."""
-    assert truth.labels is not None
-    gt = truth.labels.as_tensor()[0].numpy().astype(np.uint8)
-    affine = volume_affine(truth.labels)
-    if pred is None:
-        array = np.zeros_like(gt)
-    elif tuple(pred.shape[1:]) == gt.shape and np.allclose(volume_affine(pred), affine, atol=1e-3):
-        array = torch.as_tensor(pred.as_tensor())[0].cpu().numpy().astype(np.uint8)
-    else:
-        array = sample_grid(pred, affine, gt.shape, 0, labels=True)[0].cpu().numpy().astype(np.uint8)
-    labels = craniocaudal_order(VERTEBRAE - truth.cut.keys())
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    results = {mode: VerSeMetrics(tuple(spacing), mode, labels) for mode in MODES}
-    rows = results["official"].evaluate_case(array, gt)["per_vertebra"]
-    official = results["official"].aggregate(rows.values())
-    strict = results["strict"].aggregate(rows.values())
-    return {
-        **{f"{name}_mean": official[f"{name}_mean"] for name in FIGURES},
-        "strict_dice_mean": strict["dice_mean"],
-        "per_vertebra": rows,
-    }
-
-
-def region_figures(result: Mapping[str, Any] | None, truth: Truth) -> dict[str, Any]:
-    """Figures of the region of the spine: body centres in its box, distance of its centroid from their mean.
-
-    Across the body the centroid has to be right for the crop of the next stage; along it, it depends on how much of the
-    sacrum and of cut vertebrae is seen.
+    Attributes:
+        figures: figures of one case from its result document and its label map, each None where there is none, and the
+            truth.
+        summarize: the figures over all rows, and further entries of metrics.json.
+        headline: the main ones of the summary in words.
     """
-    everything = np.array(list((truth.centres | truth.cut).values())).reshape(-1, 3)
-    if result is None or not len(everything):
-        return {"centroid_error_mm": float("nan"), "centroid_error_across_mm": float("nan"), "inside_box": 0.0}
-    centroid = np.array([result["centroid"][axis] for axis in "xyz"]) * RAS_LPS
-    ends = np.array([[result["box"][end][axis] for axis in "xyz"] for end in ("low", "high")]) * RAS_LPS
-    low, high = ends.min(axis=0) - BOX_MARGIN_MM, ends.max(axis=0) + BOX_MARGIN_MM
-    inside = ((everything >= low) & (everything <= high)).all(axis=1)
-    offset = centroid - everything.mean(axis=0)
-    return {
-        "centroid_error_mm": float(np.linalg.norm(offset)),
-        "centroid_error_across_mm": float(np.linalg.norm(offset[:2])),
-        "inside_box": float(inside.mean()),
-    }
 
+    figures: Callable[[Mapping[str, Any] | None, MetaTensor | None, Truth], dict[str, Any]]
+    summarize: Callable[[Sequence[Mapping[str, Any]]], tuple[dict[str, Any], dict[str, Any]]]
+    headline: Callable[[Mapping[str, Any]], str]
 
-def figures_of(
-    kind: Kind, case: Mapping[str, str], volume: MetaTensor, result: Mapping[str, Any] | None, pred: MetaTensor | None
-) -> dict[str, Any]:
-    """Row of one case.
+    def row(
+        self, case: Mapping[str, str], volume: MetaTensor, result: Mapping[str, Any] | None, pred: MetaTensor | None
+    ) -> dict[str, Any]:
+        """Row of one case.
 
-    Args:
-        kind: of the results.
-        case: of :func:`evaluation_cases`.
-        volume: its CT.
-        result: document of the case; None where it was refused.
-        pred: its label map, of a segmentation; None where there is none.
-    """
-    truth = read_truth(case, volume)
-    row: dict[str, Any] = {"case": case["case"], "failed": result is None}
-    if kind == "spine":
-        return row | region_figures(result, truth)
-    row |= label_figures(result or {"landmarks": []}, truth)
-    if kind == "segmentation" and truth.labels is not None:
-        row |= mask_figures(pred, truth)
-    return row
+        Args:
+            case: of :func:`evaluation_cases`.
+            volume: its CT.
+            result: document of the case; None where it was refused.
+            pred: its label map; None where there is none.
+        """
+        truth = read_truth(case, volume)
+        return {"case": case["case"], "failed": result is None} | self.figures(result, pred, truth)
 
+    def measure(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Row of one case of an evaluator, input and output in one: what inference makes of it against its truth."""
+        case = {name: str(item[name]) for name in ("case", "image", "mask", "centroids")}
+        return self.row(case, item[ORIGINAL], item["result"], item["pred"])
 
-def measure_case(item: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    """Row of one case of an evaluator, input and output in one: what inference makes of it against its truth."""
-    case = {name: str(item[name]) for name in ("case", "image", "mask", "centroids")}
-    return figures_of(kind, case, item["original"], item["result"], item["pred"] if kind == "segmentation" else None)
+    def write(self, rows: Sequence[Mapping[str, Any]], output_dir: str, cases: Sequence[Mapping[str, str]]) -> None:
+        """Write metrics.json and metrics.csv of all cases; those that were refused count as missed altogether.
 
+        Args:
+            rows: of cases that were measured.
+            output_dir: folder.
+            cases: all that were to be measured.
+        """
+        done = {row["case"] for row in rows}
+        refused = [case for case in cases if case["case"] not in done]
+        missed = [self.row(case, load_volume(Path(case["image"])), None, None) for case in refused]
+        everything = sorted([*rows, *missed], key=lambda row: str(row["case"]))
+        summary, more = self.summarize(everything)
+        counts = {"cases": len(everything), "failed": sum(bool(row["failed"]) for row in everything)}
+        write_metrics(output_dir, everything, counts | summary, **more)
+        print(f"{counts['cases']} cases ({counts['failed']} refused): {self.headline(summary)}")
 
-def summarize(rows: Sequence[Mapping[str, Any]], kind: Kind) -> dict[str, Any]:
-    """Figures over all cases, those of both modes under their names."""
-    summary: dict[str, Any] = {"cases": len(rows), "failed": sum(bool(row["failed"]) for row in rows)}
-    if kind == "spine":
-        errors = [row["centroid_error_mm"] for row in rows]
-        finite = [error for error in errors if np.isfinite(error)]
-        return summary | {
-            "centroid_error_mean_mm": finite_mean(errors),
-            "centroid_error_max_mm": max(finite, default=float("nan")),
-            "centroid_error_across_mean_mm": finite_mean([row["centroid_error_across_mm"] for row in rows]),
-            "inside_box": finite_mean([row["inside_box"] for row in rows]),
-        }
-    for mode in MODES:
-        summary[mode] = summarize_localization([row["localization"][mode] for row in rows], mode)
-        measured = [figures for row in rows for figures in row.get("per_vertebra", {}).values()]
-        if kind == "segmentation" and measured:
-            overlap = VerSeMetrics(mode=mode).aggregate(measured)
-            summary[mode] |= {name: value for name, value in overlap.items() if name.endswith(("_mean", "_sd"))}
-    wrong = [not row["localization"]["strict"]["all_identified"] for row in rows]
-    doubted = [bool(row["level_uncertain"]) for row in rows]
-    return summary | {
-        "level_uncertain_rate": finite_mean([float(value) for value in doubted]),
-        "uncertain_where_wrong": finite_mean([float(d) for d, w in zip(doubted, wrong, strict=True) if w]),
-        "right_where_certain": finite_mean([float(not w) for d, w in zip(doubted, wrong, strict=True) if not d]),
-    }
-
-
-def per_label(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Figures of each vertebra over all cases, from head to foot."""
-    table = []
-    for label in craniocaudal_order(VERTEBRAE):
-        name = next(name for name, number in SPINE_LABELS.items() if number == label)
-        distances = [row["distances_mm"][name] for row in rows if name in row["distances_mm"]]
-        own = [row["per_vertebra"][name] for row in rows if name in row.get("per_vertebra", {})]
-        if distances or own:
-            entry: dict[str, Any] = {"name": name, "found": len(distances), "mld_mm": finite_mean(distances)}
-            if own:
-                entry |= {f"{figure}_mean": finite_mean([one[figure] for one in own]) for figure in FIGURES}
-            table.append(entry)
-    return table
-
-
-def write_report(
-    rows: Sequence[Mapping[str, Any]], output_dir: str, cases: Sequence[Mapping[str, str]], kind: Kind
-) -> None:
-    """Write metrics.json and metrics.csv of all cases; those that were refused count as missed altogether.
-
-    Args:
-        rows: of :func:`measure_case`.
-        output_dir: folder.
-        cases: all that were to be measured.
-        kind: of the results.
-    """
-    done = {row["case"] for row in rows}
-    failed = [
-        figures_of(kind, case, load_volume(Path(case["image"])), None, None)
-        for case in cases
-        if case["case"] not in done
-    ]
-    everything = sorted([*rows, *failed], key=lambda row: str(row["case"]))
-    summary = summarize(everything, kind)
-    more = {} if kind == "spine" else {"vertebrae": per_label(everything)}
-    write_metrics(output_dir, everything, summary, **more)
-    print(headline(summary, kind))
-
-
-def spine_report(output_dir: str, cases: Sequence[Mapping[str, str]], kind: Kind) -> CaseReport:
-    """The handler that compares what inference finds with the truth, and writes metrics.json and metrics.csv.
-
-    Args:
-        output_dir, cases, kind: as :func:`write_report` takes them.
-    """
-    return CaseReport(
-        partial(measure_case, kind=kind), partial(write_report, output_dir=output_dir, cases=cases, kind=kind)
-    )
-
-
-def headline(summary: Mapping[str, Any], kind: Kind) -> str:
-    """The main figures in one line."""
-    start = f"{summary['cases']} cases ({summary['failed']} refused): "
-    if kind == "spine":
-        return (
-            start + f"centroid {summary['centroid_error_mean_mm']:.1f} mm off, "
-            f"{summary['centroid_error_across_mean_mm']:.1f} mm of it across the body, "
-            f"{summary['inside_box']:.1%} of the vertebrae in the box"
-        )
-    official, strict = summary["official"], summary["strict"]
-    line = (
-        f"id-rate {official['id_rate_20mm']:.1%} official, {strict['id_rate_20mm']:.1%} strict, "
-        f"{official['id_rate_4mm']:.1%} within 4 mm, MLD {official['mld_mm']:.2f} mm"
-    )
-    if "dice_mean" in official:
-        line += (
-            f"; Dice {official['dice_mean']:.3f} official, {strict['dice_mean']:.3f} strict, "
-            f"HD95 {official['hd95_mean']:.1f} mm, ASSD {official['assd_mean']:.2f} mm"
-        )
-    return start + line
+    def report(self, output_dir: str, cases: Sequence[Mapping[str, str]]) -> CaseReport:
+        """The handler that measures every case of an evaluator and writes the report at the end."""
+        return CaseReport(self.measure, partial(self.write, output_dir=output_dir, cases=cases))

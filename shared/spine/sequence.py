@@ -16,9 +16,9 @@ import numpy as np
 
 from .candidates import CHANNELS, MERGE_MM, Candidate, Site, find_candidates, merge_candidates
 from .chains import ALIKE, L1, L4, RANK, RARE, SACRUM, T11, T12, T13, ChainCosts, Transition, step_costs, transitions
-from .field import FieldOfView
+from .field_of_view import CUT_MM, FieldOfView
+from .label_probabilities import allow_rare
 from .labels import CRANIOCAUDAL, SPINE_NAMES, VERTEBRA_LABELS
-from .posterior import allow_rare
 from .statistics import USUAL, SpineStatistics, load_statistics
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "merge_candidates",
 ]
 
-CUT_MM = 10.0
 CUT_SHARE = 0.5  # of the step to the neighbour: a vertebra of the neck is whole closer to the end than a lumbar one
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.phantoms.torso.spine_curve import random_spine
 from shared.spine.candidates import CHANNELS, Candidate
-from shared.spine.field import FieldOfView
+from shared.spine.field_of_view import FieldOfView
 from shared.spine.labels import SPINE_LABELS, VERTEBRA_LABELS, craniocaudal_order
 from shared.spine.sequence import SpineLabelling
 

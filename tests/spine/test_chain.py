@@ -13,7 +13,9 @@ import pytest
 from monai.transforms import Compose, LoadImaged, SaveImaged
 from PIL import Image
 
+from bundles.vertebrae_segmentation.scripts.inferer import CropInferer
 from bundles.vertebrae_segmentation.scripts.results import VertebraMasksd
+from bundles.vertebrae_segmentation.scripts.transforms import VertebraCropsd
 from shared.engines.batch import unfinished_cases
 from shared.io.cases import find_cases
 from shared.io.errors import CaseError
@@ -22,10 +24,8 @@ from shared.io.writers import AtomicNibabelWriter
 from shared.phantoms.torso.phantom import TorsoPhantom
 from shared.spine.centroids import write_named_centroids
 from shared.spine.labels import SPINE_NAMES
-from shared.spine.stage1 import SpineStage
-from shared.spine.stage2 import VertebraStage
-from shared.spine.stage3 import CropInferer
-from shared.spine.transforms import VertebraCropsd
+from shared.spine.spine_stage import SpineStage
+from shared.spine.vertebra_stage import VertebraStage
 from tests.spine.files import write_by_itk, write_dicom, write_nifti
 from tests.spine.oracles import encode, phantom_centres, segmentation_oracle, spine_oracle, vertebrae_oracle
 

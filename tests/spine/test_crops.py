@@ -5,8 +5,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from bundles.vertebrae_segmentation.scripts.vertebra_crops import vertebra_grid
 from shared.geometry.grids import AIR_HU
-from shared.spine.crops import centred_grid, sample_grid, vertebra_grid
+from shared.spine.crops import centred_grid, sample_grid
 
 AFFINE = np.array([[0, 0, -1.5, 40.0], [2.0, 0, 0, -30.0], [0, 1.0, 0, 100.0], [0, 0, 0, 1]])
 SIZE = (30, 40, 50)

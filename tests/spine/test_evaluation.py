@@ -6,12 +6,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from bundles.spine_localization.scripts.evaluation import MEASURES as REGION_MEASURES
+from bundles.spine_localization.scripts.evaluation import region_figures
 from bundles.vertebrae_segmentation.scripts.evaluate_results import main
+from bundles.vertebrae_segmentation.scripts.given_landmarks import given_result
 from shared.io.errors import CaseError
+from shared.io.json_files import write_json
 from shared.spine.centroids import write_named_centroids
 from shared.spine.dataset import load_volume
-from shared.spine.documents import given_document, labelling_document, write_json
-from shared.spine.evaluation import evaluation_cases, figures_of, read_truth, region_figures
+from shared.spine.evaluation import evaluation_cases, read_truth
+from shared.spine.labelling_json import labelling_result
 from shared.spine.sequence import SpineLabelling
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -61,7 +65,7 @@ def results(folder: Path, names: tuple[str, ...] = ("one", "two"), masks: bool =
     folder.mkdir(exist_ok=True)
     points = {label: point for label, point in centres().items() if label != 19}
     for name in names:
-        write_json(folder / f"{name}_landmarks.json", given_document(name, points))
+        write_json(folder / f"{name}_landmarks.json", given_result(name, points))
         if masks:
             array = label_map()
             array[array == 19] = 0
@@ -95,7 +99,7 @@ def test_perfect_results(table, tmp_path, capsys):
 
 def test_a_cut_vertebra_may_be_found_or_not(table, tmp_path):
     folder = results(tmp_path / "out")
-    write_json(folder / "one_landmarks.json", given_document("one", centres()))
+    write_json(folder / "one_landmarks.json", given_result("one", centres()))
     save(label_map(), folder / "one_segmentation.nii.gz")
     main(str(folder), str(table), str(tmp_path / "eval"))
     strict = metrics(tmp_path / "eval")["summary"]["strict"]
@@ -105,7 +109,7 @@ def test_a_cut_vertebra_may_be_found_or_not(table, tmp_path):
 def test_labels_shifted_by_one(table, tmp_path):
     folder = results(tmp_path / "out", masks=False)
     shifted = {label + 1: point for label, point in centres().items() if label != 19}
-    write_json(folder / "one_landmarks.json", given_document("one", shifted))
+    write_json(folder / "one_landmarks.json", given_result("one", shifted))
     main(str(folder), str(table), str(tmp_path / "eval"))
     summary = metrics(tmp_path / "eval")["summary"]
     assert summary["official"]["id_rate_20mm"] == pytest.approx(3 / 6)
@@ -136,7 +140,7 @@ def test_uncertain_labellings_are_counted(table, tmp_path):
     folder = results(tmp_path / "out", masks=False)
     points = {label: point for label, point in centres().items() if label != 19}
     doubt = SpineLabelling(points, dict.fromkeys(points, 0.5), 0.1, None, True, ["level uncertain"])
-    write_json(folder / "one_landmarks.json", labelling_document("one", doubt))
+    write_json(folder / "one_landmarks.json", labelling_result("one", doubt))
     main(str(folder), str(table), str(tmp_path / "eval"))
     found = metrics(tmp_path / "eval")
     assert found["summary"]["level_uncertain_rate"] == 0.5 and found["summary"]["right_where_certain"] == 1
@@ -151,10 +155,10 @@ def test_region_of_the_spine(table):
     low, high, middle = points.min(axis=0) - 5, points.max(axis=0) + 5, points.mean(axis=0) + [3, 0, 4]
     result = {"centroid": dict(zip("xyz", middle, strict=True))}
     result["box"] = {"low": dict(zip("xyz", low, strict=True)), "high": dict(zip("xyz", high, strict=True))}
-    found = region_figures(result, truth)
+    found = region_figures(result, None, truth)
     assert found["centroid_error_mm"] == pytest.approx(5)
     assert found["centroid_error_across_mm"] == pytest.approx(3) and found["inside_box"] == 1
     result["box"]["low"]["z"] = points[:, 2].mean()
-    assert region_figures(result, truth)["inside_box"] < 1
-    refused = figures_of("spine", case, volume, None, None)
+    assert region_figures(result, None, truth)["inside_box"] < 1
+    refused = REGION_MEASURES.row(case, volume, None, None)
     assert refused["failed"] and refused["inside_box"] == 0

@@ -6,7 +6,7 @@ import torch
 
 from shared.geometry.heatmaps import gaussian_heatmaps
 from shared.spine.candidates import CHANNELS, Candidate, find_candidates, merge_candidates
-from shared.spine.field import FieldOfView
+from shared.spine.field_of_view import FieldOfView
 from shared.spine.labels import VERTEBRA_LABELS
 from shared.spine.sequence import ChainCosts, label_spine
 from shared.spine.statistics import load_statistics

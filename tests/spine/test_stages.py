@@ -9,6 +9,9 @@ import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 
+from bundles.vertebrae_segmentation.scripts.inferer import CropInferer
+from bundles.vertebrae_segmentation.scripts.merging import merge_vertebrae
+from bundles.vertebrae_segmentation.scripts.vertebra_crops import vertebra_inputs
 from shared.engines.patches import tile_starts
 from shared.io.errors import CaseError
 from shared.io.image_files import LPS_TO_RAS
@@ -16,9 +19,8 @@ from shared.io.itk_images import place_image, resample, to_sitk
 from shared.phantoms.torso.phantom import TorsoPhantom
 from shared.spine.candidates import Candidate
 from shared.spine.ct_check import check_ct, ct_warnings
-from shared.spine.stage1 import SpineRegion, SpineStage, near_midline, spine_region
-from shared.spine.stage2 import VertebraStage, check_seen, is_upside_down, tiled_heatmaps
-from shared.spine.stage3 import CropInferer, merge_vertebrae, vertebra_inputs
+from shared.spine.spine_stage import SpineRegion, SpineStage, near_midline, spine_region
+from shared.spine.vertebra_stage import VertebraStage, check_seen, is_upside_down, tiled_heatmaps
 from tests.spine.oracles import (
     encode,
     encoded_volume,

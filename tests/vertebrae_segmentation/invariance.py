@@ -21,7 +21,7 @@ from shared.geometry.grids import bounding_grid
 from shared.io.example_ct import example_ct, example_vertebrae
 from shared.io.image_files import LPS_TO_RAS
 from shared.io.itk_images import place_image, resample, to_sitk
-from shared.spine.field import FieldOfView
+from shared.spine.field_of_view import FieldOfView
 from shared.spine.labels import SPINE_NAMES
 from tests.bundles.processes import run_bundle
 from tests.spine.files import write_dicom, write_nifti

@@ -16,15 +16,16 @@ from PIL import Image, ImageDraw
 
 from .shared.geometry.grids import to_grid, volume_affine
 from .shared.geometry.volume_box import file_name
+from .shared.io.json_files import write_json
 from .shared.pictures.volume_preview import BONE_WINDOW, to_grey
 from .shared.spine.balls import ball_map
+from .shared.spine.box_sampling import covered_box, sample_box
+from .shared.spine.case_keys import ORIGINAL, case_name
 from .shared.spine.crops import sample_grid
 from .shared.spine.ct_check import ct_warnings
-from .shared.spine.documents import spine_document, write_json
-from .shared.spine.merging import covered_box, sample_box
+from .shared.spine.result_json import region_result
 from .shared.spine.spine_picture import join, save_picture
-from .shared.spine.stage1 import SpineRegion, check_spine, near_midline, spine_region
-from .shared.spine.transforms import ORIGINAL, case_name
+from .shared.spine.spine_stage import SpineRegion, check_spine, near_midline, spine_region
 
 SPINE, CENTROID = 1, 2  # labels of the map
 PREVIEW_MM = 2.0
@@ -121,7 +122,7 @@ class SpineResultd(MapTransform):
             heatmap = near_midline(MetaTensor(values, affine=torch.as_tensor(volume_affine(image))), image)
             region = spine_region(heatmap, self.threshold)
             check_spine(region, file_name(volume), self.min_peak)
-            result = spine_document(case_name(output), region) | {"warnings": ct_warnings(volume)}
+            result = region_result(case_name(output), region) | {"warnings": ct_warnings(volume)}
             result["labels"] = {"spine": SPINE, "centroid": CENTROID}
             if self.output_dir is not None and "case" in output:  # a server of labels has no cases
                 write_json(self.output_dir / f"{result['case']}_spine_centroid.json", result)

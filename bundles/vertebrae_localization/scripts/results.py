@@ -13,14 +13,16 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from .shared.engines.settings import flag
+from .shared.io.json_files import write_json
 from .shared.io.point_files import write_landmarks
 from .shared.spine.balls import ball_map
+from .shared.spine.case_keys import ORIGINAL, case_name
 from .shared.spine.ct_check import ct_warnings
-from .shared.spine.documents import labelling_document, picture_title, points_of, write_json
-from .shared.spine.intermediates import save_vertebra_heatmaps
+from .shared.spine.heatmap_files import save_vertebra_heatmaps
+from .shared.spine.labelling_json import labelling_result, picture_title
+from .shared.spine.result_json import points_of
 from .shared.spine.spine_picture import save_picture, spine_picture
-from .shared.spine.stage2 import MIN_PEAK, check_labelling, label_heatmaps, place_heatmaps
-from .shared.spine.transforms import ORIGINAL, case_name
+from .shared.spine.vertebra_stage import MIN_PEAK, check_labelling, label_heatmaps, place_heatmaps
 
 
 class VertebraLabelsd(MapTransform):
@@ -31,7 +33,7 @@ class VertebraLabelsd(MapTransform):
         image_key: their input, whose affine they have.
         output_dir: where ``<case>_landmarks.json``, ``<case>_spine_centroid.json`` and ``<case>_vertebrae.png`` go;
             nothing is written where None.
-        peak, min_score, min_peak: as :func:`~shared.spine.stage2.label_heatmaps` takes them.
+        peak, min_score, min_peak: as :func:`~shared.spine.vertebra_stage.label_heatmaps` takes them.
         save_intermediates: write the heatmaps to ``intermediates/<case>``.
 
     Raises:
@@ -60,7 +62,7 @@ class VertebraLabelsd(MapTransform):
             heatmaps = place_heatmaps(torch.as_tensor(output[key]).cpu(), output[self.image_key])
             labelling = label_heatmaps(heatmaps, volume, self.peak, self.min_score, self.min_peak)
             check_labelling(labelling, volume)
-            result = labelling_document(case, labelling)
+            result = labelling_result(case, labelling)
             result["warnings"] += ct_warnings(volume)
             points = points_of(result)
             if self.output_dir is not None and "case" in output:  # a server of labels has no cases

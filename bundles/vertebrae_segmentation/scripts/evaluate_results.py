@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .evaluation import MEASURES
 from .shared.engines.terminal import run_command
 from .shared.io.errors import CaseError
 from .shared.spine.dataset import load_volume
-from .shared.spine.evaluation import evaluation_cases, figures_of, write_report
+from .shared.spine.evaluation import Measures, evaluation_cases
+from .shared.spine.label_evaluation import label_figures, label_headline, summarize_labels
 
 logger = logging.getLogger(__name__)
+LABELS_ALONE = Measures(lambda result, pred, truth: label_figures(result, truth), summarize_labels, label_headline)
 
 
 def result_row(results: Path, case: Mapping[str, str]) -> dict[str, Any] | None:
@@ -35,8 +38,8 @@ def result_row(results: Path, case: Mapping[str, str]) -> dict[str, Any] | None:
             result = json.loads(landmarks.read_text(encoding="utf-8"))
             if labels.is_file():  # it lies on the grid of the CT and is read faster
                 pred = load_volume(labels, allow_constant=True)
-                return figures_of("segmentation", case, pred, result, pred)
-            return figures_of("vertebrae", case, load_volume(Path(case["image"])), result, None)
+                return MEASURES.row(case, pred, result, pred)
+            return LABELS_ALONE.row(case, load_volume(Path(case["image"])), result, None)
     return None
 
 
@@ -58,7 +61,7 @@ def main(
     if not rows:
         raise CaseError(folder, "holds no results of the cases in the table", "check the folder and the names")
     has_masks = any("per_vertebra" in row for row in rows)
-    write_report(rows, output_dir, cases, "segmentation" if has_masks else "vertebrae")
+    (MEASURES if has_masks else LABELS_ALONE).write(rows, output_dir, cases)
 
 
 if __name__ == "__main__":

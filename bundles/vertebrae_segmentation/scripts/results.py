@@ -13,14 +13,16 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from .anatomy import vertebra_table, write_vertebra_table
+from .merging import merge_vertebrae
 from .shared.geometry.grids import volume_affine
+from .shared.io.json_files import write_json
 from .shared.io.point_files import write_landmarks
+from .shared.spine.case_keys import ORIGINAL, case_name
 from .shared.spine.ct_check import ct_warnings
-from .shared.spine.documents import picture_title, points_of, write_json
+from .shared.spine.labelling_json import picture_title
 from .shared.spine.labels import SPINE_NAMES
+from .shared.spine.result_json import points_of
 from .shared.spine.spine_picture import save_picture, spine_picture
-from .shared.spine.stage3 import merge_vertebrae
-from .shared.spine.transforms import ORIGINAL, case_name
 
 
 class VertebraMasksd(MapTransform):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from monai.data import MetaTensor
 
-from ..geometry.volume_box import file_name, volume_bounds
-from ..io.errors import CaseError
-from .centroids import read_centroids
-from .labels import SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
+from .shared.geometry.volume_box import file_name, volume_bounds
+from .shared.io.errors import CaseError
+from .shared.spine.centroids import read_centroids
+from .shared.spine.labels import SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
+from .shared.spine.result_json import FRAME, landmark_entries
 
 OUTSIDE_MM = 10.0  # how far outside of the CT a body centre may lie
 NAMES = ("{case}_landmarks.json", "{case}_ctd.json", "{case}.json")
@@ -58,3 +61,15 @@ def given_points(landmarks: str | os.PathLike, case: str, volume: MetaTensor) ->
         problem = f"gives {names}, none of which lies in {Path(file_name(volume)).name}"
         raise CaseError(path, problem, "give landmarks of this CT, in world LPS millimetres")
     return kept
+
+
+def given_result(case: str, points: Mapping[int, np.ndarray], warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """``<case>_landmarks.json`` of landmarks that the user has given."""
+    return {
+        "case": case,
+        "frame": FRAME,
+        "landmarks": landmark_entries(points, dict.fromkeys(points, 1.0)),
+        "level_uncertain": False,
+        "source": "given landmarks",
+        "warnings": list(warnings),
+    }

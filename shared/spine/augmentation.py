@@ -21,8 +21,8 @@ FOLD_LIMIT = 0.38  # largest displacement of a control point as a fraction of th
 
 
 @dataclass(frozen=True)
-class Ranges:
-    """Ranges of a random crop, each drawn uniformly from +- the value.
+class CropRanges:
+    """CropRanges of a random crop, each drawn uniformly from +- the value.
 
     Attributes:
         translate_mm: shift along each axis.
@@ -42,7 +42,7 @@ class Ranges:
 
 
 def draw_crop(
-    centre_ras_mm: np.ndarray, size: Sequence[int], spacing_mm: float, ranges: Ranges, random: np.random.RandomState
+    centre_ras_mm: np.ndarray, size: Sequence[int], spacing_mm: float, ranges: CropRanges, random: np.random.RandomState
 ) -> Deformation:
     """A random map from indices of a crop to RAS mm.
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 
-from shared.spine.metrics import VerSeMetrics, identified, localization_metrics, summarize_localization
+from bundles.vertebrae_segmentation.scripts.metrics import VerSeMetrics
+from shared.spine.localization_metrics import identified, localization_metrics, summarize_localization
 
 TRUTH = {label: np.array([0.0, 0.0, -30.0 * label]) for label in (20, 21, 22, 23)}
 

@@ -24,11 +24,11 @@ from ..geometry.volume_box import cut_box, file_name, volume_bounds
 from ..io.errors import CaseError
 from .candidates import CHANNELS, Candidate, find_candidates
 from .crops import sample_grid
-from .field import FieldOfView
-from .posterior import label_log_probabilities
+from .field_of_view import FieldOfView
+from .label_probabilities import label_log_probabilities
 from .refine import refine_points
 from .sequence import SpineLabelling, label_spine
-from .stage1 import SpineRegion
+from .spine_stage import SpineRegion
 from .statistics import load_statistics
 
 LEAST_PEAK = 0.15

@@ -1,8 +1,4 @@
-"""Transforms of dictionaries with which the stages become the preprocessing of bundles.
-
-What is read stays under "original", without a copy; "image" becomes the input of the bundle's network. What is found on
-the way, the spine's region and the labelled vertebrae, travels as JSON text, which data loaders can collate.
-"""
+"""A CT as input of the network: one crop per vertebra."""
 
 from __future__ import annotations
 
@@ -17,72 +13,16 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from ..engines.settings import flag
-from .ct_check import check_ct
-from .documents import given_document, labelling_document, points_of, spine_document
-from .given_landmarks import given_points
-from .intermediates import save_heatmap, save_vertebra_heatmaps
-from .stage1 import SpineStage, spine_input
-from .stage2 import VertebraStage, spine_crop
-from .stage3 import vertebra_inputs
-
-ORIGINAL = "original"
-
-
-def case_name(data: Mapping[Hashable, Any]) -> str:
-    """Name of the case in a dictionary."""
-    return str(data.get("case", "case"))
-
-
-class SpineInputd(MapTransform):
-    """A CT as input of the first stage; the arguments are those of :func:`~shared.spine.stage1.spine_input`.
-
-    Raises:
-        CaseError: for what is no CT.
-    """
-
-    def __init__(self, keys: KeysCollection = "image", spacing_mm: float = 8.0, smoothing_sigma: float = 0.75) -> None:
-        super().__init__(keys)
-        self.spacing_mm, self.smoothing_sigma = spacing_mm, smoothing_sigma
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        output = dict(data)
-        for key in self.key_iterator(output):
-            volume = output[ORIGINAL] = output[key]
-            check_ct(volume)
-            output[key] = spine_input(volume, self.spacing_mm, self.smoothing_sigma)
-        return output
-
-
-class SpineCropd(MapTransform):
-    """A CT as input of the second stage, around the spine that the first stage finds in it.
-
-    Args:
-        keys: the CT.
-        spine_stage: the first stage.
-        spacing_mm, least: as :func:`~shared.spine.stage2.spine_crop` takes them.
-
-    Adds the region of the spine as JSON text under "spine".
-
-    Raises:
-        CaseError: for what is no CT, or shows no spine.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, spine_stage: SpineStage, spacing_mm: float = 2.0, least: Sequence[int] = (80, 96)
-    ) -> None:
-        super().__init__(keys)
-        self.spine_stage, self.spacing_mm, self.least = spine_stage, spacing_mm, least
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        output = dict(data)
-        for key in self.key_iterator(output):
-            volume = output[ORIGINAL] = output[key]
-            check_ct(volume)
-            region, _ = self.spine_stage(volume)
-            output["spine"] = json.dumps(spine_document(case_name(output), region))
-            output[key] = spine_crop(volume, region, self.spacing_mm, self.least)
-        return output
+from .given_landmarks import given_points, given_result
+from .shared.engines.settings import flag
+from .shared.spine.case_keys import ORIGINAL, case_name
+from .shared.spine.ct_check import check_ct
+from .shared.spine.heatmap_files import save_heatmap, save_vertebra_heatmaps
+from .shared.spine.labelling_json import labelling_result
+from .shared.spine.result_json import points_of, region_result
+from .shared.spine.spine_stage import SpineStage
+from .shared.spine.vertebra_stage import VertebraStage
+from .vertebra_crops import vertebra_inputs
 
 
 class VertebraCropsd(MapTransform):
@@ -125,13 +65,13 @@ class VertebraCropsd(MapTransform):
     def find(self, volume: MetaTensor, case: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Documents of the spine (empty for given landmarks) and of its vertebrae."""
         if self.landmarks is not None:
-            return {}, given_document(case, given_points(self.landmarks, case, volume))
+            return {}, given_result(case, given_points(self.landmarks, case, volume))
         region, spine = self.spine_stage(volume)
         labelling, heatmaps = self.vertebra_stage(volume, region)
         if self.folder is not None:
             save_heatmap(spine, self.folder / case / "spine_heatmap.nii.gz")
             save_vertebra_heatmaps(heatmaps, labelling.points, self.folder / case)
-        return spine_document(case, region), labelling_document(case, labelling)
+        return region_result(case, region), labelling_result(case, labelling)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)

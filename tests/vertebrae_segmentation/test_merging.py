@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from shared.spine import merging
-from shared.spine.merging import LabelMerger, covered_box, largest_component, sample_box
+from bundles.vertebrae_segmentation.scripts.merging import LabelMerger, largest_component
+from shared.spine import box_sampling
+from shared.spine.box_sampling import covered_box, sample_box
 
 
 def grid(spacing: float, origin: tuple[float, float, float]) -> np.ndarray:
@@ -82,7 +83,7 @@ def test_slabs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     turn[:3, :3] = [[0.8, -0.1, 0], [0.1, 0.7, 0.2], [0, -0.2, 0.5]]
     box = (slice(0, 18), slice(2, 20), slice(1, 30))
     whole = sample_box(values, turn, box)
-    monkeypatch.setattr(merging, "SLAB_VOXELS", 700)
+    monkeypatch.setattr(box_sampling, "SLAB_VOXELS", 700)
     assert torch.allclose(sample_box(values, turn, box), whole, atol=1e-6)
 
 

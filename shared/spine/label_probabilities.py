@@ -1,8 +1,8 @@
 """How probable each label is at a place, from all heatmaps of the second stage together.
 
-The training compares the heatmaps at every true centre by a cross entropy (:mod:`shared.spine.losses`): the softmax of
-their means about a place is what the network believes about the label of a vertebra there. Unlike the heights of single
-maxima it makes up for heatmaps that are brighter than others.
+The training compares the heatmaps at every true centre by a cross entropy (``losses.py`` of vertebrae_localization):
+the softmax of their means about a place is what the network believes about the label of a vertebra there. Unlike the
+heights of single maxima it makes up for heatmaps that are brighter than others.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from .chains import L1, L5, L6, RANK, T12, T13
-from .losses import TEMPERATURE
 
+TEMPERATURE = 20.0  # of heatmaps that are compared by a softmax
 SIGMA = 2.1  # voxels of a heatmap, about what the sigmas of the training end at
 
 

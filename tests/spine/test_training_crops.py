@@ -8,9 +8,12 @@ import torch
 from monai.data import MetaTensor
 from scipy import ndimage
 
-from shared.spine.augment import RandCTAppearanced, Ranges, bent_indices, crop_volume, draw_crop, smooth_axis
+from bundles.spine_localization.scripts.data import SpineCrop
+from bundles.vertebrae_localization.scripts.data import VertebraeCrop
+from bundles.vertebrae_segmentation.scripts.data import VertebraCrop, share_within
+from shared.spine.augmentation import CropRanges, RandCTAppearanced, bent_indices, crop_volume, draw_crop, smooth_axis
 from shared.spine.dataset import CHANNELS, FAR_MM
-from shared.spine.samples import SpineCrop, VertebraCrop, VertebraeCrop, repeat_cases, share_within
+from shared.spine.training_crops import repeat_cases
 
 RANGES = {"translate_mm": 8.0, "rotate": 0.3, "scale": 0.1, "elastic_mm": 6.0}
 SIZE = (48, 56, 64)
@@ -76,7 +79,7 @@ def test_mask_and_landmark_channel_follow_the_image(case: dict, seed: int) -> No
 def test_mirrored_crops_occur(case: dict) -> None:
     signs = set()
     for seed in range(12):
-        crop = draw_crop(np.zeros(3), SIZE, 2.0, Ranges(rotate=0.1), np.random.RandomState(seed))
+        crop = draw_crop(np.zeros(3), SIZE, 2.0, CropRanges(rotate=0.1), np.random.RandomState(seed))
         signs.add(float(torch.sign(torch.linalg.det(crop.matrix[:, :3].double()))))
     assert signs == {-1.0, 1.0}
 
@@ -165,7 +168,7 @@ def test_share_is_that_of_the_whole_volume(case: dict, seed: int) -> None:
     """Looking only near the structure changes nothing, also where the crop reaches over the border or misses it."""
     labels, rng = case["labels"], np.random.RandomState(seed)
     middle = np.array([-4.0, 140.0, 468.0]) + (0.0 if seed < 4 else np.array([60.0, 0.0, 150.0 * (seed - 4)]))
-    crop = draw_crop(middle, (24, 28, 20), 2.5, Ranges(translate_mm=10, rotate=0.4, scale=0.2, elastic_mm=4), rng)
+    crop = draw_crop(middle, (24, 28, 20), 2.5, CropRanges(translate_mm=10, rotate=0.4, scale=0.2, elastic_mm=4), rng)
     bent = bent_indices(crop)
     places = torch.tensor(list(itertools.product((-0.25, 0.25), repeat=3)))
     spots = (bent[:, :, :, None] + places).reshape(24, 28, -1, 3)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+CUT_MM = 10.0  # a vertebra whose centre is closer to an end of the scan is cut
+
 
 class FieldOfView:
     """Box of an image in the world.

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from bundles.vertebrae_localization.scripts.losses import VertebraHeatmapLoss
 from shared.geometry.heatmaps import gaussian_heatmaps
 from shared.spine.candidates import CHANNELS, Candidate
-from shared.spine.losses import VertebraHeatmapLoss
-from shared.spine.posterior import allow_rare, label_log_probabilities
+from shared.spine.label_probabilities import allow_rare, label_log_probabilities
 from shared.spine.sequence import label_spine
 from tests.spine.simulated import phantom_spine
 

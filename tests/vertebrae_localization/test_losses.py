@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from bundles.vertebrae_localization.scripts.losses import VertebraHeatmapLoss
 from shared.geometry.heatmaps import HeatmapLoss
-from shared.spine.losses import VertebraHeatmapLoss
 
 SHAPE = (12, 12, 16)
 
