@@ -20,6 +20,8 @@ TABLE = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8
 HU_RANGE: tuple[float, float] = tuple(TABLE["range"])  # of the intensities 0 to 1: the 2500 HU of X2CT-GAN
 SPAN_HU = HU_RANGE[1] - HU_RANGE[0]
 PICTURE_WINDOW: tuple[float, float] = tuple(TABLE["picture_window"])
+BODY_FROM_HU = float(TABLE["body_from"])  # lungs lie below it
+SKIN_FROM_HU = float(TABLE["skin_from"])  # skin and everything denser, in voxels as fine as those that are rendered
 # numbers in a tissue map; 0 is outside of the patient, and whatever is none of the others
 TISSUES = {"air": 0, **{name: number for number, name in enumerate(TABLE["tissues"], start=1)}}
 
@@ -36,14 +38,14 @@ def hu_to_intensity(hu: Tensor, hu_range: Sequence[float] = HU_RANGE) -> Tensor:
 
 def body_of(intensity: Tensor) -> Tensor:
     """Inside of the patient, bool (X, Y, Z), of intensities (X, Y, Z) without a table; slices are filled."""
-    dense = (intensity_to_hu(intensity) > TABLE["body_from"]).cpu().numpy()
+    dense = (intensity_to_hu(intensity) > BODY_FROM_HU).cpu().numpy()
     filled = np.stack([ndimage.binary_fill_holes(dense[:, :, z]) for z in range(dense.shape[2])], axis=2)
     return torch.from_numpy(filled)
 
 
 def between_dense_voxels(intensity: Tensor) -> Tensor:
     """Nearly `body_of`, fast and on any device: what lies between dense voxels along x and y."""
-    dense = intensity_to_hu(intensity) > TABLE["body_from"]
+    dense = intensity_to_hu(intensity) > BODY_FROM_HU
     result = torch.ones_like(dense)
     for axis in (0, 1):
         forth = dense.to(torch.uint8).cummax(axis).values.bool()

@@ -16,22 +16,22 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 from torch import Tensor
 
+from ..hounsfield import BODY_FROM_HU, HU_RANGE
 from ..pictures import cluster_colours, plane_of
 from ..results import cluster_table
 from ..shared.io.json_files import write_json
 from ..shared.pictures.plots import save_figure
 
 STEP = 2  # voxels of the volume along the edge of one of the picture in space
-AIR_HU = -500.0
 # name, azimuth of the eye in degrees from the patient's right to the front, side of x that is cut away
 SIGHTS = (("from the right and the front", 55, 1), ("from the left and the front", 125, -1))
 COLUMNS = 6  # of a page
-HU_BINS = np.linspace(-1024, 1476, 101)
+HU_BINS = np.linspace(*HU_RANGE, 101)
 
 
 def outside_air(hu: np.ndarray) -> np.ndarray:
     """Voxels (X, Y, Z) bool of the air around the body: all that reaches the sides, front or back of the volume."""
-    pieces, _ = ndimage.label(hu < AIR_HU)
+    pieces, _ = ndimage.label(hu < BODY_FROM_HU)
     ends = [pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]
     touching = np.unique(np.concatenate([end.ravel() for end in ends]))
     return np.isin(pieces, touching[touching > 0])

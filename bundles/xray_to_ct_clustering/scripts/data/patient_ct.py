@@ -16,11 +16,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from ..hounsfield import SKIN_FROM_HU
 from ..shared.io.errors import CaseError
 from ..shared.io.itk_images import AIR_HU, bounding_grid, read_image, resample, to_sitk
 
 EXTENT_MM = 320.0  # edge of the cube
-BODY_HU = -400.0  # skin and everything denser
 BRIDGE_MM = 7.5  # connections between body and table that are thinner are cut
 LEAST_EXTENT_MM = 60.0  # of a CT, along every axis
 
@@ -49,7 +49,7 @@ def body_mask(hu: np.ndarray, spacing_mm: float) -> np.ndarray:
 
     The largest piece that is left when thin bridges are cut, in its own shape again, filled slice by slice.
     """
-    dense = hu > BODY_HU
+    dense = hu > SKIN_FROM_HU
     depth = ndimage.distance_transform_edt(dense) * spacing_mm
     pieces, count = ndimage.label(depth > BRIDGE_MM / 2)
     if not count:
