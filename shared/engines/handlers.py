@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
-from monai.handlers import MLFlowHandler
+from monai.handlers import MLFlowHandler, ValidationHandler
 from tqdm import tqdm
 
 from .parallel import rank
@@ -48,6 +48,20 @@ class CaseProgress:
     def close(self, engine: Engine) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+class ValidateEpochs(ValidationHandler):
+    """Handler of a trainer that validates every so many epochs, and always after the last one.
+
+    MONAI's own leaves a training without a best network whose epochs are fewer than the interval.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=self.is_due), self)
+
+    def is_due(self, engine: Engine, epoch: int) -> bool:
+        """Whether an epoch is one to validate after."""
+        return epoch % self.interval == 0 or epoch == engine.state.max_epochs
 
 
 class ClipGradients:

@@ -12,7 +12,7 @@ from monai.handlers import MLFlowHandler, from_engine
 from monai.utils import path_to_sqlite_uri
 
 from shared.engines.case_evaluator import CaseDataset, CaseEvaluator, CaseFailure, case_collate
-from shared.engines.handlers import CaseProgress, ClipGradients, TrackArtifacts
+from shared.engines.handlers import CaseProgress, ClipGradients, TrackArtifacts, ValidateEpochs
 from tests.tiny_training import Training
 
 
@@ -107,3 +107,21 @@ def test_a_gradient_that_is_not_finite_changes_nothing(caplog):
     engine.run([0, 1, 2])
     assert torch.equal(seen[0], before) and "not finite" in caplog.text
     assert torch.allclose(network.weight, before - 1.0)
+
+
+@pytest.mark.parametrize(("epochs", "interval", "expected"), [(5, 10, [5]), (6, 3, [3, 6]), (7, 3, [3, 6, 7])])
+def test_validation_after_the_last_epoch_whatever_the_interval(epochs: int, interval: int, expected: list[int]) -> None:
+    """With MONAI's handler a training of 5 epochs and an interval of 10 ends without a best network."""
+    seen: list[int] = []
+
+    class Validator(CaseEvaluator):
+        def __init__(self) -> None:
+            pass
+
+        def run(self, global_epoch: int = 1) -> None:
+            seen.append(global_epoch)
+
+    engine = Engine(lambda engine, batch: None)
+    ValidateEpochs(interval, Validator()).attach(engine)
+    engine.run([0], max_epochs=epochs)
+    assert seen == expected

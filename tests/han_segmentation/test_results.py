@@ -15,7 +15,7 @@ from monai.transforms import Compose
 from PIL import Image
 
 from bundles.han_segmentation.scripts.pictures import axial_levels, han_picture
-from bundles.han_segmentation.scripts.results import HanResultsd, case_document, case_warnings
+from bundles.han_segmentation.scripts.results import HanResultsd, case_document, case_warnings, picture_title
 from shared.io.itk_images import index_matrix, read_image, same_grid
 from shared.io.volumes import VolumeReader
 from shared.io.writers import SaveCased
@@ -31,9 +31,9 @@ def tensor(array: np.ndarray, affine: np.ndarray, name: str = "ct.nii.gz") -> Me
     return MetaTensor(torch.from_numpy(np.ascontiguousarray(array))[None], torch.as_tensor(affine), meta)
 
 
-def save(output: Path, ct: MetaTensor, labels: MetaTensor, case: str, **more: str) -> dict:
+def save(output: Path, ct: MetaTensor, labels: MetaTensor, case: str, organs: str = "all", **more: str) -> dict:
     saver = SaveCased("pred", output, "segmentation", output_ext="input")
-    return Compose([HanResultsd("pred", TABLE, "all", output_dir=output), saver])(
+    return Compose([HanResultsd("pred", TABLE, organs, output_dir=output), saver])(
         {"case": case, "original": ct, "pred": labels, **more}
     )
 
@@ -97,6 +97,44 @@ def test_a_dicom_series_gets_a_structure_set(tmp_path: Path) -> None:
     assert [roi.ROIName for roi in data.StructureSetROISequence] == ["Brainstem"]
     assert same_grid(read_image(tmp_path / "out" / "scan_segmentation.nii.gz"), read_image(folder))
     assert result["result"]["volumes_ml"].keys() == {"Brainstem"}
+
+
+@pytest.mark.parametrize(("choice", "names"), [("patients", ["Brainstem"]), ("all", ["Brainstem", "Eye_AL^phantoms"])])
+def test_what_phantoms_taught_is_left_out_or_marked(tmp_path: Path, choice: str, names: list[str]) -> None:
+    folder = write_series(tmp_path / "series")
+    reader = VolumeReader()
+    array, meta = reader.get_data(reader.read(folder))
+    marks = np.zeros(SHAPE, np.uint8)
+    marks[3:7, 3:7, 2:5], marks[8:10, 3:7, 2:5] = NUMBERS["Brainstem"], NUMBERS["Eye_AL"]
+    ct = tensor(array, meta["affine"], str(folder))
+    save(tmp_path / "out", ct, tensor(marks, meta["affine"]), "scan", organs=choice)
+    data = pydicom.dcmread(tmp_path / "out" / "scan_rtstruct.dcm")
+    assert [roi.ROIName for roi in data.StructureSetROISequence] == names
+    for roi in data.StructureSetROISequence:
+        assert ("not validated" in roi.get("ROIDescription", "")) == roi.ROIName.endswith("^phantoms")
+    document = json.loads((tmp_path / "out" / "scan_segmentation.json").read_text())
+    assert document["learned_from"] == {
+        organ.name: organ.learned_from for organ in TABLE.organs if choice == "all" or organ.learned_from == "patients"
+    }
+    assert list(document["volumes_ml"]) == [name.split("^")[0] for name in names]
+    labels = sitk.GetArrayFromImage(read_image(tmp_path / "out" / "scan_segmentation.nii.gz"))
+    assert set(np.unique(labels)) == {0, *(NUMBERS[name.split("^")[0]] for name in names)}
+    title = picture_title(document)
+    assert any("learned from phantoms alone" in line for line in title) == (choice == "all")
+
+
+def test_a_structure_set_that_cannot_be_made_costs_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of an enhanced multi-frame CT, whose frames a contour cannot name: until now its label map was never saved."""
+    phantom = head()
+    folder = write_series(tmp_path / "series", positions=[0.0], NumberOfFrames=3)
+    ct, labels = tensor(phantom.ct, phantom.affine, str(folder)), tensor(phantom.labels, phantom.affine)
+    document = save(tmp_path / "out", ct, labels, "scan")["result"]
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"scan_segmentation.nii.gz", "scan_segmentation.json", "scan_preview.png"}
+    assert document["warnings"][-1] == "no RT structure set could be made: is a single multi-frame file"
+    assert json.loads((tmp_path / "out" / "scan_segmentation.json").read_text()) == document
 
 
 def test_without_a_name_nothing_is_written(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bundles.han_segmentation.scripts.data import PrepareHan
-from bundles.han_segmentation.scripts.slices import RecentCases, SliceInferer, SliceSample
+from bundles.han_segmentation.scripts.slices import RecentCases, SliceInferer, SliceSample, every_slice, organ_weights
 from tests.han_segmentation.heads import TABLE
 
 
@@ -33,9 +33,24 @@ def test_few_cases_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("size", [16, 64])
 def test_slices_keep_image_and_labels_together(size: int) -> None:
-    sample = SliceSample(size, TABLE, foreground=1.0).set_random_state(0)(case())
+    sample = SliceSample(size, TABLE)({**case(), "slice": 3})
+    empty = SliceSample(size, TABLE)({**case(), "slice": 5})
+    assert not bool(empty["labels"].any())
     assert sample["image"].shape == (2, size, size) and sample["labels"].shape == (1, size, size)
     assert torch.equal(sample["image"][0] > 0.5, sample["labels"][0] == 5) and bool((sample["labels"] == 5).any())
+
+
+def test_an_epoch_is_every_slice_and_weights_come_from_voxel_counts(tmp_path: Path) -> None:
+    known = case()
+    known["valid"][7] = 0  # not contoured: its voxels say nothing
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PrepareHan, "__call__", lambda self, data: known)
+        prepare = PrepareHan(tmp_path, 3.0, TABLE)
+        samples = every_slice([{"case": "a"}, {"case": "b"}], prepare)
+        weights = organ_weights([{"case": "a"}, {"case": "b"}], prepare, TABLE, most=100.0)
+    assert [(s["case"], s["slice"]) for s in samples] == [(name, z) for name in "ab" for z in range(9)]
+    inside = 8 * 6 * 3
+    assert weights[4] == pytest.approx((30 * 20 * 9 - inside) / inside) and weights[6] == 100.0 and len(weights) == 30
 
 
 @pytest.mark.parametrize("shape", [(30, 21, 9), (70, 33, 5)])

@@ -186,7 +186,7 @@ def test_slices_weigh_organs_and_leave_unknown_ones_out() -> None:
     target = {"labels": labels, "valid": valid}
     changed = logits.clone()
     changed[:, RIGHT - 1] = 30.0
-    loss = WeightedSliceLoss(5.0)
+    loss = WeightedSliceLoss([5.0] * 30)
     torch.testing.assert_close(loss(changed, target), loss(logits, target))
     expected = np.log(2) * (5.0 * 0.25 + 0.75)
     assert float(loss(logits, target)) == pytest.approx(expected, rel=1e-5)

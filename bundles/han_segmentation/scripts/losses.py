@@ -75,21 +75,21 @@ class WeightedSliceLoss(nn.Module):
     """Binary cross entropy of every organ of its own, weighted against the few voxels that an organ has.
 
     Args:
-        positive_weight: how much more a voxel of an organ counts than one outside.
+        positive_weights: of each organ, how much more a voxel of it counts than one outside.
 
     Input: logits (B, K - 1, rows, columns) of the organs without background; a mapping as :class:`PartialLoss` takes it
     with slices in place of volumes. Organs that were not contoured do not count.
     """
 
-    def __init__(self, positive_weight: float = 10.0) -> None:
+    def __init__(self, positive_weights: Sequence[float]) -> None:
         super().__init__()
-        self.positive_weight = positive_weight
+        self.positive_weights = torch.tensor(positive_weights, dtype=torch.float32).view(-1, 1, 1)
 
     def forward(self, logits: Tensor, target: Mapping[str, Tensor]) -> Tensor:
         count = logits.shape[1]
         numbers = torch.arange(1, count + 1, device=logits.device).view(1, -1, 1, 1)
         truth = (target["labels"].long() == numbers).float()
-        weight = torch.full((count, 1, 1), self.positive_weight, device=logits.device)
+        weight = self.positive_weights.to(logits.device)
         loss = F.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none", pos_weight=weight)
         known = target["valid"][:, 1:, None, None].to(loss)
         return (loss * known).sum() / (known.sum() * loss[0, 0].numel()).clamp(min=1)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.inferers import Inferer
-from monai.transforms import Randomizable, Transform
+from monai.transforms import Transform
 from torch import Tensor
 
 from .augmentation import crop_box
@@ -45,29 +45,63 @@ class RecentCases(Transform):
         return self.opened[key]
 
 
-class SliceSample(Randomizable, Transform):
-    """One axial slice of a prepared case, centred, mostly one that shows organs.
+def every_slice(cases: Sequence[Mapping[str, Any]], prepare: PrepareHan) -> list[dict[str, Any]]:
+    """The samples of an epoch: each axial slice of each case, as the case with its "slice". Prepares all cases."""
+    return [{**case, "slice": z} for case in cases for z in range(prepare(case)["labels"].shape[2])]
+
+
+def organ_weights(
+    cases: Sequence[Mapping[str, Any]], prepare: PrepareHan, table: OrganTable, most: float = 100.0
+) -> list[float]:
+    """How much more a voxel of each organ counts than one outside: how many of the latter there are for each of it.
+
+    Args:
+        cases: of the training; for each organ those count in which it was contoured.
+        prepare: makes and opens a case.
+        table: of the organs.
+        most: upper limit, against organs of a few voxels; what occurs nowhere has it as well.
+    """
+    inside, voxels = np.zeros(len(table) + 1), np.zeros(len(table) + 1)
+    for case in cases:
+        known = prepare(case)
+        counts = np.bincount(known["labels"].ravel(), minlength=len(table) + 1)
+        inside += np.where(known["valid"] > 0.5, counts, 0)
+        voxels += np.where(known["valid"] > 0.5, known["labels"].size, 0)
+    outside = (voxels - inside)[1:]
+    return np.clip(outside / np.maximum(inside[1:], 1e-9), 1.0, most).tolist()
+
+
+class OpenSlice(Transform):
+    """Open the case of a slice: the prepared case and its "slice".
+
+    Args:
+        recent: opens cases.
+    """
+
+    def __init__(self, recent: RecentCases) -> None:
+        self.recent = recent
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self.recent(data), "slice": data["slice"]}
+
+
+class SliceSample(Transform):
+    """One axial slice of a prepared case, centred.
 
     Args:
         size: rows and columns.
         table: whose first window shows the CT.
-        foreground: how often a slice with organs is taken rather than any.
 
-    Takes what :class:`~.data.PrepareHan` gives. Returns "case", "image" (2, size, size), CT and T1 from 0 to 1,
+    Takes what :class:`OpenSlice` gives. Returns "case", "image" (2, size, size), CT and T1 from 0 to 1,
     "labels" (1, size, size) uint8, "valid" (K,).
     """
 
-    def __init__(self, size: int, table: OrganTable, foreground: float = 0.9) -> None:
-        self.size, self.foreground, self.windows_hu = int(size), foreground, table.windows_hu[:1]
+    def __init__(self, size: int, table: OrganTable) -> None:
+        self.size, self.windows_hu = int(size), table.windows_hu[:1]
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         labels = data["labels"]
-        places = np.arange(labels.shape[2])
-        if self.R.uniform() < self.foreground:
-            shown = np.flatnonzero(labels.any(axis=(0, 1)))
-            places = shown if len(shown) else places
-        z = int(self.R.choice(places))
-        first = np.array([*(-((self.size - np.array(labels.shape[:2])) // 2)), z])
+        first = np.array([*(-((self.size - np.array(labels.shape[:2])) // 2)), data["slice"]])
         block = (self.size, self.size, 1)
         hu = torch.from_numpy(crop_box(data["hu"], first, block, AIR_HU)[..., 0])[None].float()
         mr = torch.zeros(2, self.size, self.size)
