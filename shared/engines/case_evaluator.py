@@ -21,6 +21,7 @@ from monai.data import Dataset, MetaTensor, list_data_collate
 from monai.engines import SupervisedEvaluator
 from tqdm import tqdm
 
+from ..io.atomic import all_or_nothing
 from ..io.errors import describe
 from .parallel import gather, is_distributed, rank, wait_for_all, world_size
 
@@ -95,7 +96,8 @@ class CaseEvaluator(SupervisedEvaluator):
     """Evaluator of a loader of cases (:class:`CaseDataset`, :func:`case_collate`) that survives cases that fail.
 
     A case fails by a CaseError or any other exception while it is read, in the network, in postprocessing or in a
-    metric. It costs one line on stderr; the run goes on. ``failures`` lists them, :func:`finish` ends the command
+    metric. It costs one line on stderr; the run goes on. The files that postprocessing writes about a case appear
+    together or, where it fails, not at all. ``failures`` lists the failed ones, :func:`finish` ends the command
     accordingly. Handlers of ITERATION_COMPLETED see an empty ``state.output`` list for a failed case; metrics do not
     see it at all. A process whose share is empty takes part in the gathering of metrics as well.
     """
@@ -126,7 +128,8 @@ class CaseEvaluator(SupervisedEvaluator):
         if isinstance(batchdata, CaseFailure):
             return self.fail(batchdata)
         try:
-            return super()._iteration(engine, batchdata)
+            with all_or_nothing():
+                return super()._iteration(engine, batchdata)
         except Exception as error:
             return self.fail(CaseFailure.of(*batch_name(batchdata), error))
 

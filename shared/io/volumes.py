@@ -1,180 +1,110 @@
-"""CT and MR volumes from NIfTI, NRRD, MHA and DICOM series as one kind of image, in any orientation."""
+"""CT and MR volumes from NIfTI, NRRD, MHA and DICOM as one kind of image, in any orientation."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from monai.data import ImageReader
-from pydicom.dataset import Dataset
 
-from .cases import is_dicom, visible
-from .dicom import read_header
-from .errors import CaseError, one_line
-from .image_files import DAMAGED, LPS_TO_RAS, check_affine, check_finite, read_grid, read_itk
+from .cases import SERIES, series_slices
+from .dicom_series import read_stack, series_stack
+from .enhanced_dicom import read_enhanced
+from .errors import CaseError
+from .file_names import is_dicom
+from .image_files import check_affine, check_finite, read_grid, says_orientation
+from .intake import INTAKE, facts_text
 from .readers import single_path
 
-TAGS = [
-    "SeriesInstanceUID",
-    "ImageType",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "PixelSpacing",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-]
-SLICE_TOLERANCE = 0.05  # deviation from the usual distance of slices, as a fraction of it
-TILT_DEG = 0.5
+ENDS = {"L": (0, -1), "R": (0, 1), "P": (1, -1), "A": (1, 1), "I": (2, -1), "S": (2, 1)}
 
 
 @dataclass
-class Slice:
-    """One file of a series and its header."""
+class Volume:
+    """A volume as read.
 
-    path: Path
-    header: Dataset
-
-
-def read_slices(folder: Path) -> list[Slice]:
-    """Headers of the image slices in a folder; scouts and DICOM objects without pixels are left out.
-
-    Raises:
-        CaseError: when there is none.
+    Attributes:
+        array: (X, Y, Z) with the axes as stored, HU for a CT.
+        affine: (4, 4), indices to RAS mm.
+        modality: of a DICOM file, such as "CT"; empty where the format names none.
+        oriented: whether the file says which way its axes run.
     """
-    slices = []
-    for path in visible(folder):
-        if not path.is_file() or path.name == "DICOMDIR" or not is_dicom(path):
-            continue
-        header = read_header(path, TAGS, stop_before_pixels=True)
-        if header.get("Rows") and "LOCALIZER" not in (header.get("ImageType") or []):
-            slices.append(Slice(path, header))
-    if not slices:
-        raise CaseError(folder, "holds no image slices", "give the folder of one DICOM series")
-    return slices
+
+    array: np.ndarray
+    affine: np.ndarray
+    modality: str = ""
+    oriented: bool = True
 
 
-def check_series(folder: Path, slices: Sequence[Slice]) -> None:
-    """Refuse slices that do not belong into one volume.
-
-    Raises:
-        CaseError: several series, missing positions, or slices of different size or direction.
-    """
-    series = Counter(item.header.get("SeriesInstanceUID") for item in slices)
-    if len(series) > 1:
-        sizes = ", ".join(f"{count} slices" for _, count in series.most_common(4))
-        raise CaseError(folder, f"holds {len(series)} series ({sizes})", "put each series into a folder of its own")
-    for item in slices:
-        if any(not item.header.get(tag) for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
-            raise CaseError(item.path, "has no position in the patient", "export the series again from the archive")
-    first = slices[0].header
-    for item in slices[1:]:
-        same_size = (item.header.Rows, item.header.Columns) == (first.Rows, first.Columns)
-        same_grid = all(
-            np.allclose(np.asarray(item.header[tag].value, float), np.asarray(first[tag].value, float), atol=1e-3)
-            for tag in ("ImageOrientationPatient", "PixelSpacing")
-        )
-        if not (same_size and same_grid):
-            problem = f"differs from {slices[0].path.name} in size, pixel spacing or direction"
-            raise CaseError(item.path, problem, "give a series of slices of one kind")
-
-
-def series_affine(folder: Path, slices: Sequence[Slice]) -> tuple[list[Slice], np.ndarray]:
-    """Slices in order, and the affine of their stack.
-
-    Returns:
-        the slices in the direction of the normal of the first; (4, 4), indices (column, row, slice) to RAS mm.
-
-    Raises:
-        CaseError: gantry tilt, slices that are missing, doubled or unevenly spaced.
-    """
-    header = slices[0].header
-    row, column = np.reshape(np.asarray(header.ImageOrientationPatient, float), (2, 3))
-    normal = np.cross(row, column)
-    points = np.array([np.asarray(item.header.ImagePositionPatient, float) for item in slices])
-    order = np.argsort(points @ normal, kind="stable")
-    slices, points = [slices[index] for index in order], points[order]
-    names = [item.path.name for item in slices]
-    if len(slices) < 2:
-        raise CaseError(folder, "holds a single slice", "give the folder of the whole series")
-
-    way = points[-1] - points[0]
-    along = float(way @ normal)
-    tilt = np.degrees(np.arctan2(np.linalg.norm(way - along * normal), along))
-    if along > 0 and tilt > TILT_DEG:
-        problem = f"was scanned with a gantry tilt of {tilt:.1f} degrees"
-        raise CaseError(folder, problem, "correct the tilt first (dcm2niix and 3D Slicer do)")
-    steps = np.diff(points @ normal)
-    usual = float(np.median(steps))
-    advice = "export the complete series again, or resample it to even slices"
-    if (steps < 0.01).any():
-        where = int(steps.argmin())
-        problem = f"holds two slices at one place ({names[where]} and {names[where + 1]})"
-        raise CaseError(folder, problem, "put each phase or repetition into a folder of its own")
-    if np.abs(steps - usual).max() > SLICE_TOLERANCE * usual:
-        where = int(np.abs(steps - usual).argmax())
-        gap, pair = float(steps[where]), f"{names[where]} and {names[where + 1]}"
-        if round(gap / usual) >= 2 and abs(gap / usual - round(gap / usual)) < 0.1:
-            raise CaseError(folder, f"lacks {round(gap / usual) - 1} slices between {pair}", advice)
-        problem = f"has uneven slices, {gap:.2f} mm between {pair} where {usual:.2f} mm are usual"
-        raise CaseError(folder, problem, advice)
-
-    row_distance, column_distance = np.asarray(header.PixelSpacing, float)
-    affine = np.eye(4)
-    affine[:3, 0] = row * column_distance
-    affine[:3, 1] = column * row_distance
-    affine[:3, 2] = way / (len(slices) - 1)
-    affine[:3, 3] = points[0]
-    return slices, LPS_TO_RAS @ affine
-
-
-def read_series(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A DICOM series, the only one in its folder.
-
-    Returns:
-        array (X, Y, Z) with the modality transform applied (HU for CT); affine (4, 4) to RAS mm.
+def read_dicom_volume(path: Path) -> Volume:
+    """A DICOM volume: the only series in a folder, one of several as ``find_cases`` names it, or a multi-frame file.
 
     Raises:
         CaseError: when the slices make no even, complete, right-angled volume, or cannot be decoded.
     """
-    slices = read_slices(folder)
-    if len(slices) == 1 and int(slices[0].header.get("NumberOfFrames") or 1) > 1:
-        return read_itk(slices[0].path)
-    check_series(folder, slices)
-    slices, affine = series_affine(folder, slices)
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(item.path) for item in slices])
-    try:
-        array = sitk.GetArrayFromImage(reader.Execute())
-    except RuntimeError as error:
-        reason = one_line(str(error))[-120:]
-        raise CaseError(folder, f"has slices that cannot be decoded ({reason})", DAMAGED) from error
-    return array.T, affine
+    if path.is_file() and SERIES not in str(path):
+        array, affine = read_enhanced(path)
+        return Volume(array, affine, "CT")
+    slices = series_slices(path)
+    modality = str(slices[0].header.get("Modality") or "") if slices else ""
+    if len(slices) == 1 and slices[0].frames > 1:
+        return Volume(*read_enhanced(slices[0].path), modality)
+    slices, affine = series_stack(path, slices)
+    return Volume(read_stack(path, slices), affine, modality)
+
+
+def read_volume(path: Path) -> Volume:
+    """A volume of any format.
+
+    Raises:
+        CaseError: when it cannot be read.
+    """
+    if path.is_dir() or SERIES in str(path) or is_dicom(path):
+        return read_dicom_volume(path)
+    array, affine = read_grid(path)
+    return Volume(array, affine, oriented=says_orientation(path))
+
+
+def assumed_affine(affine: np.ndarray, letters: str) -> np.ndarray:
+    """(4, 4) to RAS mm of an image whose axes run towards the letters given, such as "LPS", with the voxels it has.
+
+    Raises:
+        CaseError: when they are no three directions of the patient.
+    """
+    ends = [ENDS.get(letter) for letter in letters.upper()]
+    if len(ends) != 3 or None in ends or len({axis for axis, _ in ends if ends}) != 3:  # type: ignore[misc]
+        advice = "give towards what the axes of the file run, such as RAS or LPS"
+        raise CaseError("--assume_orientation", f"is {letters}, no three directions of a patient", advice)
+    assumed = np.eye(4)
+    assumed[:3, :3] = 0
+    for column, (axis, sign) in enumerate(ends):  # type: ignore[misc]
+        assumed[axis, column] = sign * np.linalg.norm(affine[:3, column])
+    return assumed
 
 
 class VolumeReader(ImageReader):
     """MONAI reader of one volume: ``LoadImaged("image", reader=VolumeReader())``.
 
     A path is a NIfTI, NRRD or MHA file, a multi-frame DICOM file, or the folder of a DICOM series. The array is
-    (X, Y, Z) with the axes as stored; ``affine`` and ``original_affine`` (4, 4) lead to RAS mm.
+    (X, Y, Z) with the axes as stored; ``affine`` and ``original_affine`` (4, 4) lead to RAS mm. ``modality`` is that of
+    a DICOM file; ``intake`` holds what was decided about the file (:mod:`shared.io.intake`).
 
     Args:
         allow_constant: accept a volume of a single value, such as an empty label map.
+        assume_orientation: towards what the axes run of a file that does not say it, such as "RAS"; it is refused where
+            None, because left and right could be exchanged.
 
     Raises:
         CaseError: from :meth:`get_data`, for slices, time series, colours, NaN, tilted or uneven stacks of slices.
     """
 
-    def __init__(self, allow_constant: bool = False) -> None:
+    def __init__(self, allow_constant: bool = False, assume_orientation: str | None = None) -> None:
         super().__init__()
-        self.allow_constant = allow_constant
+        self.allow_constant, self.assume_orientation = allow_constant, assume_orientation
 
     def verify_suffix(self, filename: Sequence[str | os.PathLike] | str | os.PathLike) -> bool:
         return True
@@ -184,7 +114,8 @@ class VolumeReader(ImageReader):
         return single_path(data)
 
     def get_data(self, img: Path) -> tuple[np.ndarray, dict]:
-        array, affine = read_series(img) if img.is_dir() else read_grid(img)
+        volume = read_volume(img)
+        array, affine = volume.array, volume.affine
         if array.ndim != 3:
             kind = "a single slice" if array.ndim == 2 else "a time series or colours"
             shape = " x ".join(map(str, array.shape))
@@ -193,10 +124,21 @@ class VolumeReader(ImageReader):
         check_finite(img, array)
         if not self.allow_constant and array.min() == array.max():
             raise CaseError(img, f"is blank, all its voxels are {array.flat[0]:g}", "give a whole volume")
+        facts: dict[str, Any] = {"orientation": "header", "warnings": []}
+        if not volume.oriented:
+            if self.assume_orientation is None:
+                problem = "does not say which way its axes run (left and right could be exchanged)"
+                advice = "convert it again from DICOM, or give --assume_orientation RAS (or what it is)"
+                raise CaseError(img, problem, advice)
+            affine = assumed_affine(affine, self.assume_orientation)
+            facts["orientation"] = "option"
+            facts["warnings"] = [f"the file names no orientation, {self.assume_orientation} was assumed as asked"]
         return array, {
             "affine": affine,
             "original_affine": affine.copy(),
             "spatial_shape": np.asarray(array.shape),
             "original_channel_dim": float("nan"),
             "space": "RAS",
+            "modality": volume.modality,
+            INTAKE: facts_text(facts),
         }

@@ -10,7 +10,8 @@ import pytest
 from matplotlib.path import Path as Polygon
 from pydicom.uid import RTStructureSetStorage, generate_uid
 
-from bundles.han_segmentation.scripts.rtstruct import Series, is_series, slice_contours, structure_set
+from bundles.han_segmentation.scripts.rtstruct import Series, slice_contours, structure_set
+from shared.io.cases import is_series
 from shared.io.image_files import LPS_TO_RAS
 from shared.io.volumes import VolumeReader
 from tests.han_segmentation.heads import NUMBERS, TABLE

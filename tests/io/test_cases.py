@@ -15,9 +15,10 @@ from monai.data import DataLoader, MetaTensor
 from monai.transforms import Compose, EnsureTyped, Lambdad
 
 from shared.engines.case_evaluator import CaseDataset, CaseEvaluator, CaseFailure, case_collate, finish
-from shared.io.atomic import atomic_path
+from shared.io.atomic import all_or_nothing, atomic_path
 from shared.io.cases import find_cases
 from shared.io.errors import CaseError, describe, find_case_line
+from shared.io.json_files import write_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,21 +47,26 @@ def test_sub_folders_are_searched_where_a_folder_holds_no_image(tmp_path):
     assert [case["case"] for case in find_cases(tmp_path)] == ["train_a", "validation_a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["p1/ct.mha", "p2/ct.mha"], ["p1_ct", "p2_ct"]),
+        (["p1.a.nii.gz", "p1.b.NII.GZ"], ["p1.a", "p1.b"]),
+        (["a b.nii", "Müller.mha", "胸部.NRRD"], ["a b", "Müller", "胸部"]),
+        (["a.nii.gz", "a.mha", "A.nrrd"], ["A_nrrd", "a_mha", "a_nii_gz"]),
+    ],
+)
+def test_names_keep_dots_blanks_and_letters(tmp_path, files, names):
+    for name in files:
+        touch(tmp_path / name)
+    assert sorted(case["case"] for case in find_cases(tmp_path, "volume")) == sorted(names)
+
+
 def test_case_names_are_unique(tmp_path):
     for name in ("a.png", "a.jpg", "a_png.png", "b.nii.gz"):
         touch(tmp_path / name)
     names = [case["case"] for case in find_cases(tmp_path)]
     assert len(set(names)) == 4 and "b" in names
-
-
-def test_a_folder_of_dicom_slices_is_one_volume(tmp_path):
-    for name in ("patient1/1", "patient1/2", "patient2/series/1.dcm"):
-        touch(tmp_path / name, DICOM)
-    touch(tmp_path / "scan.nrrd")
-    assert [case["case"] for case in find_cases(tmp_path, "volume")] == ["patient1", "scan"]
-    (tmp_path / "scan.nrrd").unlink()
-    assert find_cases(tmp_path / "patient1", "volume") == [{"image": str(tmp_path / "patient1"), "case": "patient1"}]
-    assert [case["case"] for case in find_cases(tmp_path / "patient2", "volume")] == ["series"]
 
 
 def test_one_file_is_one_case(tmp_path):
@@ -126,7 +132,7 @@ class FailAtTwo(torch.nn.Module):
         return image * 10
 
 
-def make_evaluator(folder: Path, num_workers: int = 0, **kwargs) -> CaseEvaluator:
+def make_evaluator(folder: Path, num_workers: int = 0, after=None, **kwargs) -> CaseEvaluator:
     data = [{"image": str(path), "case": path.stem} for path in sorted(folder.glob("*.json"))]
     dataset = CaseDataset(data, Compose([Lambdad("image", load), EnsureTyped("image")]))
     loader = DataLoader(dataset, batch_size=1, num_workers=num_workers, collate_fn=case_collate)
@@ -135,7 +141,7 @@ def make_evaluator(folder: Path, num_workers: int = 0, **kwargs) -> CaseEvaluato
         device=torch.device("cpu"),
         val_data_loader=loader,
         network=FailAtTwo(),
-        postprocessing=Lambdad("pred", fail_at_three),
+        postprocessing=Compose([Lambdad("pred", fail_at_three), *([after] if after else [])]),
         key_val_metric=metric,
         **kwargs,
     )
@@ -203,6 +209,42 @@ def test_atomic_path_leaves_a_whole_file_or_none(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_files_written_together_appear_together(tmp_path):
+    first, second = tmp_path / "a" / "a.json", tmp_path / "b.json"
+    with all_or_nothing():
+        write_json(first, 1)
+        write_json(second, 2)
+        write_json(first, 3)
+        assert not first.exists() and not second.exists()
+    assert (first.read_text(), second.read_text()) == ("3\n", "2\n")
+    with pytest.raises(ValueError), all_or_nothing():
+        write_json(first, 4)
+        write_json(second, float("nan"))
+    assert first.read_text() == "3\n" and sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.json"]
+    assert list(first.parent.iterdir()) == [first]
+
+
+@pytest.mark.parametrize("last", ["raises", "cannot be written"])
+def test_a_case_that_fails_half_way_leaves_nothing(tmp_path, last):
+    """A result in two files of which the second fails, by an error or by a value that JSON does not have."""
+    for name, value in {"a": 1, "b": 4}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(value))
+    output = tmp_path / "out"
+
+    def write(data):
+        case = data["case"]
+        write_json(output / f"{case}_first.json", 1)
+        if case == "a" and last == "raises":
+            raise RuntimeError("no contours")
+        write_json(output / f"{case}_second.json", float("inf") if case == "a" else 2)
+        return data
+
+    evaluator = make_evaluator(tmp_path, after=write)
+    evaluator.run()
+    assert [failure.case for failure in evaluator.failures] == ["a"]
+    assert sorted(path.name for path in output.iterdir()) == ["b_first.json", "b_second.json"]
+
+
 CONFIG = {
     "imports": ["$from shared.io.cases import find_cases"],
     "dataset_dir": "",
@@ -214,7 +256,7 @@ CONFIG = {
         "transform": {"_target_": "LoadImaged", "keys": "image", "reader": "shared.io.readers.XrayReader"},
     },
     "loader": {"_target_": "DataLoader", "dataset": "@dataset", "num_workers": "@num_workers"},
-    "run": ["$list(@loader)"],
+    "run": [{"_target_": "shared.engines.terminal.start"}, "$list(@loader)"],
 }
 
 

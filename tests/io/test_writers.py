@@ -10,7 +10,8 @@ from monai.transforms import SaveImaged
 from shared.io.cases import find_cases
 from shared.io.image_files import read_grid
 from shared.io.writers import SaveCased
-from tests.io.test_cases import DICOM, touch
+from tests.io.test_cases import touch
+from tests.io.test_volumes import write_series
 
 CONTENT = np.arange(24).reshape(2, 3, 4)
 
@@ -50,7 +51,7 @@ def test_the_type_of_the_values_is_as_asked(tmp_path, output_dtype):
     [
         (["p1/ct.nii.gz", "p2/ct.nii.gz"], ["p1_ct", "p2_ct"]),
         (["p01.a.nii.gz", "p01.b.nii.gz"], ["p01.a", "p01.b"]),
-        (["1.2.840.1/1", "1.2.840.2/1"], ["1.2.840.1", "1.2.840.2"]),
+        (["1.2.840.1/", "1.2.840.2/"], ["1.2.840.1", "1.2.840.2"]),
         (["Frau Müller/ct.mha", "胸 部/ct.mha"], ["Frau Müller_ct", "胸 部_ct"]),
         (["a.nii.gz", "a.NRRD", "a.mha"], ["a_mha", "a_nii_gz", "a_nrrd"]),
     ],
@@ -58,7 +59,10 @@ def test_the_type_of_the_values_is_as_asked(tmp_path, output_dtype):
 def test_every_case_keeps_its_own_file(tmp_path: Path, files: list[str], names: list[str]) -> None:
     """Two patients with equal file names, dots, identifiers as folder names, letters of other alphabets."""
     for name in files:
-        touch(tmp_path / "in" / name, DICOM if name.endswith("/1") else b"x")
+        if name.endswith("/"):
+            write_series(tmp_path / "in" / name)
+        else:
+            touch(tmp_path / "in" / name)
     cases = find_cases(tmp_path / "in", "volume")
     for case in cases:
         save(tmp_path / "out", case["case"], case["image"])

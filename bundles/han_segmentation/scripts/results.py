@@ -18,9 +18,10 @@ from .laterality import renaming_note, side_warnings
 from .organs import PATIENTS, PHANTOMS, OrganTable
 from .pictures import han_picture
 from .plausibility import organ_volumes, volume_warnings
-from .rtstruct import Series, is_series, structure_set
+from .rtstruct import Series, structure_set
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
+from .shared.io.cases import is_series
 from .shared.io.errors import CaseError
 from .shared.io.json_files import write_json
 

@@ -22,11 +22,11 @@ from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_
 from skimage.measure import find_contours
 
 from .organs import PHANTOMS, Organ, OrganTable
-from .shared.io.cases import holds_dicom
+from .shared.io.cases import series_slices
 from .shared.io.dicom import read_header
+from .shared.io.dicom_series import series_stack
 from .shared.io.errors import CaseError
 from .shared.io.image_files import LPS_TO_RAS
-from .shared.io.volumes import read_slices, series_affine
 
 PATIENT_TAGS = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 STUDY_TAGS = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
@@ -54,16 +54,11 @@ class Series:
         Raises:
             CaseError: for one multi-frame file, whose frames a contour cannot name, and where nothing can be read.
         """
-        files = read_slices(Path(folder))
+        files = series_slices(folder)
         if len(files) == 1:
             raise CaseError(files[0].path, "is a single multi-frame file", "convert it to one file per slice")
-        slices, affine = series_affine(Path(folder), files)
+        slices, affine = series_stack(Path(folder), files)
         return cls([read_header(s.path, SLICE_TAGS, stop_before_pixels=True) for s in slices], LPS_TO_RAS @ affine)
-
-
-def is_series(path: str | os.PathLike) -> bool:
-    """Whether a path is a folder of DICOM slices, the one input that a structure set can refer to."""
-    return Path(path).is_dir() and holds_dicom(Path(path))
 
 
 def signed_area(contour: np.ndarray) -> float:

@@ -104,7 +104,7 @@ def ct_cases(
     if table is not None:
         return read_table(table)
     source = Path(dataset_dir).expanduser()
-    listing = find_cases(source.parent if source.is_file() else source, kind="volume")
+    listing = find_cases(source.parent if source.is_file() else source, kind="volume", label_maps=True)
     pairs = pair_by_name(listing, mask_suffix)
     if source.is_file():
         pairs = [item for item in pairs if Path(item["image"]) == source]
