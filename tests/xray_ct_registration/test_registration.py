@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -11,7 +15,7 @@ from PIL import Image
 
 from bundles.xray_ct_registration.scripts.animate import animate_results
 from bundles.xray_ct_registration.scripts.confidence import Limits, judge, mtre
-from bundles.xray_ct_registration.scripts.evaluation import EvaluateCase, LoadResult, result_cases, write_report
+from bundles.xray_ct_registration.scripts.evaluation import MeasureResult, result_folders, write_report
 from bundles.xray_ct_registration.scripts.inferer import RegistrationInferer
 from bundles.xray_ct_registration.scripts.multistart import distinct, moved, search, slide
 from bundles.xray_ct_registration.scripts.pose_file import pose_document
@@ -25,7 +29,10 @@ from bundles.xray_ct_registration.scripts.views import make_view
 from bundles.xray_ct_registration.scripts.visualize import visualize_results
 from shared.drr.geometry import project_points
 from shared.io.json_files import write_json
-from tests.xray_ct_registration.patient import DETECTOR, SPACE, a_pose, patient, pose_of, view_at
+from tests.bundles.processes import run_bundle
+from tests.xray_ct_registration.patient import DETECTOR, SPACE, a_pose, patient, pose_of, view_at, volume
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "xray_ct_registration"
 
 SCHEDULE = Schedule(
     starts=8, coarse=(2.0, 16), middle=(1.5, 16), keep=2, settle=8, fine=((1.0, 15),), spread=2, pixel_mm=1.0
@@ -154,14 +161,42 @@ def test_results_are_written(results) -> None:
 
 def test_evaluation_of_results(results, tmp_path) -> None:
     folder, _, _, _ = results
-    measure = EvaluateCase(tmp_path, patient(), folder / "truth")
-    rows = [measure(LoadResult()(case)) for case in result_cases(folder)]
+    measure = MeasureResult(tmp_path, patient(), folder / "truth")
+    rows = [measure(case) for case in result_folders(folder).values()]
     write_report(rows, tmp_path)
     assert rows[0]["mtre_mm"] < 2
     assert rows[0]["final_ncc"] > rows[0]["initial_ncc"]
     summary = json.loads((tmp_path / "metrics.json").read_text())["summary"]
     assert summary["success_2mm"] == 1.0
     assert (tmp_path / "case_comparison.png").is_file()
+
+
+def test_results_are_evaluated_without_another_registration(results, tmp_path) -> None:
+    folder, _, _, _ = results
+    nib.save(nib.Nifti1Image(volume()[0].numpy(), volume().affine.numpy()), tmp_path / "ct.nii.gz")
+    options = {"ct": tmp_path / "ct.nii.gz", "truth_dir": folder / "truth", "use_network": False}
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    log = run_bundle(BUNDLE, "evaluate", {**options, "dataset_dir": folder, "output_dir": tmp_path / "eval"})
+    assert "1 cases: median mTRE" in log
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert {path.name for path in (tmp_path / "eval").iterdir()} == {
+        "case_comparison.png",
+        "metrics.csv",
+        "metrics.json",
+    }
+
+
+def test_finished_cases_are_kept_and_evaluated(results, tmp_path) -> None:
+    folder, _, _, _ = results
+    shutil.copytree(folder, tmp_path / "eval")
+    picture = Image.fromarray(np.full((64, 64), 99, dtype=np.uint8))  # would be refused as blank
+    (tmp_path / "xrays").mkdir()
+    picture.save(tmp_path / "xrays" / "case.png")
+    nib.save(nib.Nifti1Image(volume()[0].numpy(), volume().affine.numpy()), tmp_path / "ct.nii.gz")
+    options = {"ct": tmp_path / "ct.nii.gz", "truth_dir": folder / "truth", "use_network": False, "skip_done": True}
+    run_bundle(BUNDLE, "evaluate", {**options, "dataset_dir": tmp_path / "xrays", "output_dir": tmp_path / "eval"})
+    (row,) = json.loads((tmp_path / "eval" / "metrics.json").read_text())["cases"]
+    assert row["case"] == "case" and row["mtre_mm"] < 2
 
 
 def test_rendering_at_any_size(results, tmp_path) -> None:

@@ -1,23 +1,25 @@
-"""Finished registrations in figures and numbers: renderings against X-rays, and poses against the truth."""
+"""Registrations in figures and numbers: renderings against X-rays, and poses against the truth."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
-from monai.data import MetaTensor
-from monai.transforms import Transform
 from PIL import Image
 from torch import Tensor
 
 from .pose_file import read_pose
 from .pose_metrics import pose_errors, summarize
+from .registration_cases import registration_cases
 from .shared.drr.similarity import mean_squared_error, mutual_information, ncc, structural_similarity
+from .shared.engines.case_evaluator import CaseEvaluator, CaseFailure, shard_cases
+from .shared.engines.parallel import gather, rank, wait_for_all
 from .shared.evaluation.reports import write_metrics
 from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
@@ -99,33 +101,18 @@ def comparison(
     return figure
 
 
-def result_cases(dataset_dir: str | os.PathLike) -> list[dict[str, str]]:
-    """Cases in a folder that `inference.json` has written: "case", and as "image" the folder of the case.
+def result_folders(results_dir: str | os.PathLike) -> dict[str, Path]:
+    """Folder of each case that `inference.json` has written into a folder; empty where there is none."""
+    return {path.parent.name: path.parent for path in sorted(Path(results_dir).glob("*/parameters.pt"))}
+
+
+def radiographs_to_register(dataset_dir: str | os.PathLike) -> list[dict[str, Any]]:
+    """Cases of radiographs; none for a folder of results, which are evaluated as they are.
 
     Raises:
-        CaseError: where there is none.
+        CaseError: where there is neither.
     """
-    root = Path(dataset_dir)
-    folders = sorted(path.parent for path in root.glob("*/parameters.pt"))
-    if not folders:
-        raise CaseError(root, "holds no results of a registration", "give the folder that inference.json has written")
-    return [{"case": folder.name, "image": str(folder)} for folder in folders]
-
-
-class LoadResult(Transform):
-    """Replaces "image", the folder of a result, by its X-ray (1, rows, columns), and adds "folder".
-
-    Args:
-        gt_name: name of the X-ray in the folder of a case.
-    """
-
-    def __init__(self, gt_name: str = "gt.png") -> None:
-        self.gt_name = gt_name
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        folder = Path(str(data["image"]))
-        meta = {"filename_or_obj": str(folder)}
-        return {**data, "folder": str(folder), "image": MetaTensor(read_gray(folder / self.gt_name)[0], meta=meta)}
+    return [] if result_folders(dataset_dir) else registration_cases(dataset_dir)
 
 
 def true_pose(truth_dir: Path, case: str) -> Tensor | None:
@@ -135,36 +122,42 @@ def true_pose(truth_dir: Path, case: str) -> Tensor | None:
     return None if path is None else read_pose(path)[0]
 
 
-class EvaluateCase:
-    """Measures and draws one case; see `CaseReport`.
+class MeasureResult:
+    """Measures and draws the result of one case.
 
     Args:
         output_dir: gets ``<case>_comparison.png``.
-        subject: the patient, for errors in mm; not asked where no truth is given.
+        subject: the patient, for errors in mm.
         truth_dir: folder of ``<case>_pose.json`` with the true poses.
         title_suffix: added to the titles.
+        gt_name: name of the X-ray in the folder of a case.
     """
 
     def __init__(
         self,
         output_dir: str | os.PathLike,
-        subject: Subject | None = None,
+        subject: Subject,
         truth_dir: str | os.PathLike | None = None,
         title_suffix: str = "",
+        gt_name: str = "gt.png",
     ) -> None:
         if truth_dir is not None and not Path(truth_dir).is_dir():
             raise CaseError(truth_dir, "no such folder", "give --truth_dir the folder of the true <case>_pose.json")
-        self.output, self.subject, self.title_suffix = Path(output_dir), subject, title_suffix
+        self.output, self.subject = Path(output_dir), subject
+        self.title_suffix, self.gt_name = title_suffix, gt_name
         self.truth = None if truth_dir is None else Path(truth_dir)
 
-    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, folder: Path) -> dict[str, Any]:
         """Row of the case: image figures before and after, and errors of the pose where the truth is known.
+
+        Args:
+            folder: of the case; its ``<case>_pose.json`` lies beside it.
 
         Raises:
             CaseError: where a file of the case is missing or damaged.
         """
-        folder, case = Path(item["folder"]), str(item["case"])
-        measured = torch.as_tensor(item["image"]).as_subclass(Tensor).cpu()[None]
+        case = folder.name
+        measured = read_gray(folder / self.gt_name)
         images, row = {"X-ray": measured[0, 0]}, dict[str, Any](case=case)
         paths = {name: folder / file for name, file in IMAGES.items()}
         if (folder / "drr.png").is_file():
@@ -185,11 +178,50 @@ class EvaluateCase:
         row["seconds"] = float(read_tensors(folder / "parameters.pt").get("seconds", torch.tensor(torch.nan)))
         title = f"{case} {self.title_suffix}".strip()
         true = None if self.truth is None else true_pose(self.truth, case)
-        if true is not None and self.subject is not None:
+        if true is not None:
             row |= pose_errors(self.subject, found, true, detector)
             title += f": mTRE {row['mtre_mm']:.2f} mm, {'accepted' if row['accepted'] else 'rejected'}"
         save_figure(comparison(images, figures, title, box), self.output / f"{case}_comparison.png")
         return row
+
+
+class ResultReport:
+    """Handler of the inference that measures its results once all of them are written, those of earlier runs included.
+
+    Args:
+        dataset_dir: the radiographs, whose results lie in ``output_dir``; or a folder of results.
+        output_dir: of the inference.
+        measure: figures of the folder of a case.
+        report: called once, by the first process, with the figures of all cases.
+    """
+
+    def __init__(
+        self,
+        dataset_dir: str | os.PathLike,
+        output_dir: str | os.PathLike,
+        measure: Callable[[Path], Mapping[str, Any]],
+        report: Callable[[list[Mapping[str, Any]]], None],
+    ) -> None:
+        self.dataset_dir, self.output_dir, self.measure, self.report = dataset_dir, output_dir, measure, report
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.COMPLETED, self.complete)
+
+    def complete(self, engine: CaseEvaluator) -> None:
+        wait_for_all()  # what is there may have been written by another process
+        folders, failed = result_folders(self.dataset_dir), {one.case for one in gather(engine.failures)}
+        if not folders:
+            names = {case["case"] for case in registration_cases(self.dataset_dir)} - failed
+            folders = {name: path for name, path in result_folders(self.output_dir).items() if name in names}
+        rows = []
+        for case in shard_cases([{"case": name, "folder": path} for name, path in folders.items()]):
+            try:
+                rows.append(self.measure(case["folder"]))
+            except CaseError as error:
+                engine.fail(CaseFailure.of(case["case"], str(case["folder"]), error))
+        rows = gather(rows)
+        if rank() == 0:
+            self.report(sorted(rows, key=lambda row: str(row["case"])))
 
 
 def write_report(rows: Sequence[Mapping[str, Any]], output_dir: str | os.PathLike) -> None:

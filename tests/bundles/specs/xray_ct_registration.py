@@ -15,7 +15,6 @@ from PIL import Image
 from bundles.xray_ct_registration.scripts.pose_space import PoseSpace
 from bundles.xray_ct_registration.scripts.simulate import simulate_cases
 from tests.bundles.bad_input import empty_folder, inference_calls, picture, write_colour, write_truncated
-from tests.bundles.processes import run_bundle
 from tests.bundles.spec import BadCall, BadInput, BundleSpec, Data
 from tests.xray_ct_registration.patient import DETECTOR, patient, volume
 
@@ -34,7 +33,7 @@ QUICK = {
 
 
 def make_data(bundle: Path, folder: Path) -> Data:
-    """A small patient, two X-rays of it with known poses, and their registration for the evaluation."""
+    """A small patient, and two X-rays of it with known poses."""
     ct, xrays = folder / "cts" / "patient.nii.gz", folder / "xrays"
     ct.parent.mkdir(parents=True)
     image = volume()
@@ -42,12 +41,10 @@ def make_data(bundle: Path, folder: Path) -> Data:
     space = PoseSpace(range_deg=SPACE["range_deg"], range_mm=SPACE["range_mm"])
     simulate_cases(patient(), xrays, space, DETECTOR, len(CASES), backend="joseph", degrade=False)
     shutil.move(xrays / "truth", folder / "truth")
-    registered = {"dataset_dir": xrays, "ct": ct, "output_dir": folder / "registered", "use_network": False}
-    run_bundle(bundle, "inference", {**registered, **SPACE, **QUICK})
     return Data(
         train={"dataset_dir": ct.parent},
         inference={"dataset_dir": xrays, "ct": ct},
-        evaluate={"dataset_dir": folder / "registered", "ct": ct, "truth_dir": folder / "truth"},
+        evaluate={"dataset_dir": xrays, "ct": ct, "truth_dir": folder / "truth"},
         cases=CASES,
     )
 
@@ -97,7 +94,7 @@ BAD_CALLS = (
     BadCall("picture_for_a_ct", "inference", picture_for_a_ct, "picture.png: .*;"),
     BadCall("air_for_a_ct", "inference", air_for_a_ct, "air.nii.gz: holds nothing but air"),
     BadCall("no_truth", "evaluate", lambda f: {"truth_dir": f / "nowhere"}, "nowhere: no such folder"),
-    BadCall("no_results", "evaluate", empty_folder, "empty: holds no results"),
+    BadCall("no_results", "evaluate", empty_folder, "empty: holds no radiograph"),
     BadCall("no_cts", "train", empty_folder, "empty: holds no"),
 )
 
