@@ -23,14 +23,14 @@ from torchio import ScalarImage
 from torchio import Subject as TorchioSubject
 
 from bundles.xray_ct_registration.scripts.capture_range import offset_start
-from bundles.xray_ct_registration.scripts.confidence import mtre
+from bundles.xray_ct_registration.scripts.metrics import mtre
+from bundles.xray_ct_registration.scripts.patient import PatientModel, load_patient
 from bundles.xray_ct_registration.scripts.pose_file import read_pose
 from bundles.xray_ct_registration.scripts.pose_space import PoseSpace
+from bundles.xray_ct_registration.scripts.radiographs import LoadViews, registration_cases
 from bundles.xray_ct_registration.scripts.register import register
-from bundles.xray_ct_registration.scripts.registration_cases import LoadViews, registration_cases
 from bundles.xray_ct_registration.scripts.simulate import simulate_cases
-from bundles.xray_ct_registration.scripts.subject import Subject, load_subject
-from bundles.xray_ct_registration.scripts.views import View
+from bundles.xray_ct_registration.scripts.views import RadiographView
 from shared.drr import Detector, from_diffdrr, to_diffdrr
 from shared.drr.conventions import REORIENT
 from shared.drr.similarity import ncc
@@ -47,27 +47,29 @@ DETECTOR = Detector(256, 256, (1.06, 1.06), 1020.0)
 class TheirLoop:
     """DiffDRR's registration of one radiograph."""
 
-    def __init__(self, subject: Subject, detector: Detector) -> None:
-        centred = subject.affine.clone()
-        centred[:3, 3] -= subject.isocenter  # as its reader does: its rotations turn about the origin
-        image = ScalarImage(tensor=subject.attenuation, affine=centred.numpy())
+    def __init__(self, patient: PatientModel, detector: Detector) -> None:
+        centred = patient.affine.clone()
+        centred[:3, 3] -= patient.isocenter  # as its reader does: its rotations turn about the origin
+        image = ScalarImage(tensor=patient.attenuation, affine=centred.numpy())
         reorient = torch.tensor(REORIENT["AP"], dtype=torch.float32)
         case = TorchioSubject(
             volume=image, density=image, mask=None, orientation="AP", reorient=reorient, fiducials=None
         )
-        self.detector, self.subject = detector, subject
+        self.detector, self.patient = detector, patient
         self.drr = DRR(case, sdd=detector.sdd, height=detector.rows, delx=detector.pixel_mm[0], renderer="siddon")
 
-    def run(self, view: View, start: Tensor, true: Tensor, goal_mm: float, limit_s: float) -> tuple[float, float]:
+    def run(
+        self, view: RadiographView, start: Tensor, true: Tensor, goal_mm: float, limit_s: float
+    ) -> tuple[float, float]:
         """Seconds until the mTRE is ``goal_mm`` or the limit is over, and the mTRE reached."""
-        camera = to_diffdrr(start[None].float(), self.detector, isocenter=self.subject.isocenter)
+        camera = to_diffdrr(start[None].float(), self.detector, isocenter=self.patient.isocenter)
         pose = RigidTransform(camera.pose)
         rotation, translation = (part.detach() for part in pose.convert("euler_angles", "ZXY"))
         rotation.requires_grad_(), translation.requires_grad_()
         optimizer = torch.optim.Adam(
             [{"params": [rotation], "lr": RATES[0]}, {"params": [translation], "lr": RATES[1]}]
         )
-        begin, error = time.perf_counter(), mtre(self.subject, start, true)
+        begin, error = time.perf_counter(), mtre(self.patient, start, true)
         while error > goal_mm and time.perf_counter() - begin < limit_s:
             optimizer.zero_grad()
             now = convert(rotation, translation, parameterization="euler_angles", convention="ZXY")
@@ -75,29 +77,29 @@ class TheirLoop:
             optimizer.step()
             with torch.no_grad():
                 now = convert(rotation, translation, parameterization="euler_angles", convention="ZXY")
-                reached = from_diffdrr(replace(camera, pose=now.matrix.double()), isocenter=self.subject.isocenter)
-                error = mtre(self.subject, reached[0][0], true)
+                reached = from_diffdrr(replace(camera, pose=now.matrix.double()), isocenter=self.patient.isocenter)
+                error = mtre(self.patient, reached[0][0], true)
         return time.perf_counter() - begin, error
 
 
 def run() -> list[dict[str, Any]]:
     threads = torch.get_num_threads()
-    subject, space, load = load_subject(example_ct()), PoseSpace(), LoadViews()
+    patient, space, load = load_patient(example_ct()), PoseSpace(), LoadViews()
     generator = torch.Generator().manual_seed(SEED)
-    theirs = TheirLoop(subject, DETECTOR)
+    theirs = TheirLoop(patient, DETECTOR)
     ours_s, peer_s = [], []
     with tempfile.TemporaryDirectory() as folder:
-        simulate_cases(subject, Path(folder), space, DETECTOR, CASES, SEED)
+        simulate_cases(patient, Path(folder), space, DETECTOR, CASES, SEED)
         cases = registration_cases(folder)
         for case in (cases[0], *cases):  # the first one twice: the first run compiles
             view = load(case)["image"].meta["views"][0]
             true = read_pose(Path(folder) / "truth" / f"{case['case']}_pose.json")[0]
-            start = space.to_pose(offset_start(subject, space, true, OFFSET_MM, generator)[None], subject.isocenter)[0]
-            found = register(subject, [view], space, start=start)
+            start = space.to_pose(offset_start(patient, space, true, OFFSET_MM, generator)[None], patient.isocenter)[0]
+            found = register(patient, [view], space, start=start)
             ours_s.append(found.seconds)
             if len(ours_s) == 1:
                 continue
-            error = mtre(subject, found.camera_to_world, true)
+            error = mtre(patient, found.camera_to_world, true)
             seconds, reached = theirs.run(view, start, true, max(error, GOOD_MM), LIMIT * found.seconds)
             peer_s.append(seconds)
             print(f"{case['case']}: ours {found.seconds:.1f} s, {error:.3f} mm; peer {seconds:.1f} s, {reached:.3f} mm")

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from bundles.xray_ct_registration.scripts.patient import PatientModel, make_patient, render_patient
 from bundles.xray_ct_registration.scripts.pose_space import PoseSpace
-from bundles.xray_ct_registration.scripts.subject import Subject, make_subject, render_subject
-from bundles.xray_ct_registration.scripts.views import View, make_view
+from bundles.xray_ct_registration.scripts.views import RadiographView, make_view
 from shared.drr.geometry import Detector
 
 SIZE, SPACING_MM = 40, 5.0
@@ -41,19 +41,19 @@ def volume() -> MetaTensor:
 
 
 @functools.cache
-def patient() -> Subject:
-    """The subject of `volume`."""
-    return make_subject(volume())
+def patient() -> PatientModel:
+    """The patient of `volume`."""
+    return make_patient(volume())
 
 
 def view_at(
     parameters: torch.Tensor, detector: Detector = DETECTOR, camera_to_first: torch.Tensor | None = None
-) -> View:
+) -> RadiographView:
     """Noise-free X-ray of the patient at pose parameters (6,) of the first camera."""
     pose = SPACE.to_pose(parameters[None], patient().isocenter)
     if camera_to_first is not None:
         pose = pose @ camera_to_first
-    return make_view(render_subject(patient(), pose, detector)[0, 0], detector, camera_to_first)
+    return make_view(render_patient(patient(), pose, detector)[0, 0], detector, camera_to_first)
 
 
 def pose_of(parameters: torch.Tensor) -> torch.Tensor:

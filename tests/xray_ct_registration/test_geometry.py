@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bundles.xray_ct_registration.scripts.metrics import pose_errors
 from bundles.xray_ct_registration.scripts.network_io import decode, encode, network_input
-from bundles.xray_ct_registration.scripts.pose_file import pose_document, read_pose
-from bundles.xray_ct_registration.scripts.pose_metrics import pose_errors
+from bundles.xray_ct_registration.scripts.patient import reaching_detector, render_patient
+from bundles.xray_ct_registration.scripts.pose_file import pose_content, read_pose
 from bundles.xray_ct_registration.scripts.pose_space import PoseSpace
 from bundles.xray_ct_registration.scripts.simulate import arc
-from bundles.xray_ct_registration.scripts.subject import reaching_detector, render_subject
 from bundles.xray_ct_registration.scripts.views import exposed, make_view
 from shared.drr.geometry import Detector, project_points
 from shared.io.json_files import write_json
@@ -42,16 +42,16 @@ def test_grid_cells_cover_the_space() -> None:
 
 
 def test_moving_the_detector_back_keeps_the_image() -> None:
-    subject, pose = patient(), pose_of(a_pose())
+    model, pose = patient(), pose_of(a_pose())
     far = reaching_detector(DETECTOR, 3000.0)
     assert far.sdd == 3000.0
-    points = subject.targets
+    points = model.targets
     torch.testing.assert_close(project_points(points, pose[None], far), project_points(points, pose[None], DETECTOR))
 
 
 def test_coarser_voxels_stay_in_place() -> None:
-    subject = patient()
-    coarse = subject.coarser(10.0)
+    model = patient()
+    coarse = model.coarser(10.0)
     assert coarse.attenuation.shape == (1, 20, 20, 20)
 
     def centre_of_mass(s) -> torch.Tensor:
@@ -59,17 +59,17 @@ def test_coarser_voxels_stay_in_place() -> None:
         weight = s.attenuation[0].flatten().double()
         return (index * weight[:, None]).sum(0) / weight.sum() @ s.affine[:3, :3].T + s.affine[:3, 3]
 
-    torch.testing.assert_close(centre_of_mass(coarse), centre_of_mass(subject), atol=0.02, rtol=0)
-    assert torch.equal(coarse.isocenter, subject.isocenter)
+    torch.testing.assert_close(centre_of_mass(coarse), centre_of_mass(model), atol=0.02, rtol=0)
+    assert torch.equal(coarse.isocenter, model.isocenter)
 
 
 def test_network_sees_the_same_rays_whatever_the_detector() -> None:
     pose = pose_of(a_pose())[None]
     shot = Detector(150, 120, (3.0, 2.5), 1500.0, (20.0, -30.0))
     trained = Detector(48, 48, (3.0, 3.0), 1020.0)
-    image = render_subject(patient(), pose, shot)
+    image = render_patient(patient(), pose, shot)
     seen = network_input(image, torch.ones_like(image), shot, trained)
-    direct = render_subject(patient(), pose, trained)
+    direct = render_patient(patient(), pose, trained)
     inside = seen != 0
     assert float(inside.float().mean()) > 0.5
     pair = torch.stack([seen[inside], direct[inside]])
@@ -90,7 +90,7 @@ def test_collimated_areas_do_not_count(shade: float) -> None:
 def test_pose_file_round_trip(tmp_path) -> None:
     pose = pose_of(a_pose())
     detector = Detector(30, 40, (1.0, 2.0), 900.0, (3.0, -4.0))
-    write_json(tmp_path / "case_pose.json", pose_document("case", pose, detector))
+    write_json(tmp_path / "case_pose.json", pose_content("case", pose, detector))
     found, read, content = read_pose(tmp_path / "case_pose.json")
     torch.testing.assert_close(found, pose)
     assert read.to_dict() == detector.to_dict()

@@ -18,11 +18,11 @@ from scipy.spatial.transform import Rotation
 
 from bundles.xray_ct_registration.scripts.bones import separate_bones
 from bundles.xray_ct_registration.scripts.coregistration import coregister, select_labels
-from bundles.xray_ct_registration.scripts.ct_cases import ct_cases, read_ct, read_labels
+from bundles.xray_ct_registration.scripts.ct_files import ct_cases, read_ct, read_labels
+from bundles.xray_ct_registration.scripts.prepared_ct import PreparedCt, clean, crop, mirror, split_sides
 from bundles.xray_ct_registration.scripts.preprocess import PreprocessCase
-from bundles.xray_ct_registration.scripts.study import Study, clean, crop, mirror, split_sides
+from bundles.xray_ct_registration.scripts.preprocess_results import SavePrepared, preprocess_cases
 from bundles.xray_ct_registration.scripts.transform_file import read_transform, transform_points
-from bundles.xray_ct_registration.scripts.write_cases import SaveStudy, preprocess_cases
 from shared.engines.case_evaluator import CaseDataset
 from shared.io.errors import CaseError
 from shared.io.itk_images import (
@@ -50,7 +50,7 @@ def write(folder: Path, case: str, data: Hips, suffix: str = "_seg") -> None:
 def process(folder: Path, output: Path, table: Path | None = None, **settings) -> None:
     """The workflow in this process; raises SystemExit where a case failed."""
     cases = ct_cases(folder, table=table)
-    chain = Compose([PreprocessCase(cases, spacing_mm=SPACING_MM, **settings), SaveStudy(output)])
+    chain = Compose([PreprocessCase(cases, spacing_mm=SPACING_MM, **settings), SavePrepared(output)])
     preprocess_cases(CaseDataset(cases, chain), output)
 
 
@@ -58,8 +58,8 @@ def report(output: Path, case: str) -> dict:
     return json.loads((output / f"{case}_report.json").read_text())
 
 
-def study_of(data: Hips) -> Study:
-    return Study("a", "a.nii.gz", data.ct, data.mask)
+def prepared_of(data: Hips) -> PreparedCt:
+    return PreparedCt("a", "a.nii.gz", data.ct, data.mask)
 
 
 def head_in(output: Path, case: str, near: np.ndarray, label: int = LEFT) -> np.ndarray:
@@ -183,22 +183,22 @@ def test_the_transform_tool_refuses_nonsense(done):
 
 def test_cleaning_reports_what_it_removed_and_warns_of_much():
     data = hips(islands=True, spacing=(4.0, 4.0, 5.0))
-    cleaned = clean(study_of(data), [RIGHT, LEFT, 77])
+    cleaned = clean(prepared_of(data), [RIGHT, LEFT, 77])
     entry = cleaned.steps[0]["labels"][0]
     array = sitk.GetArrayFromImage(data.mask)
     assert entry["kept_voxels"] + entry["removed_voxels"] == (array == RIGHT).sum() and entry["components"] == 5
     assert any("label 77 does not occur" in text for text in cleaned.warnings)
     array[12:14] = 0  # a fracture
-    torn = clean(study_of(data).with_labels(array))
+    torn = clean(prepared_of(data).with_labels(array))
     assert any("may have cut it in two" in text for text in torn.warnings)
     with pytest.raises(CaseError, match="has none of the labels"):
-        clean(study_of(data), [77])
+        clean(prepared_of(data), [77])
 
 
 @pytest.mark.parametrize("oblique", [0.0, 14.0])
 def test_cropping_leaves_the_padding_in_millimetres(oblique):
     data = hips(spacing=(3.0, 4.0, 5.0), oblique_deg=oblique)
-    left = split_sides(clean(study_of(data)), [RIGHT], [LEFT])[0]
+    left = split_sides(clean(prepared_of(data)), [RIGHT], [LEFT])[0]
     cropped = crop(left, [LEFT], padding_mm=7.0)
     index = np.argwhere(sitk.GetArrayFromImage(cropped.mask) == LEFT)[:, ::-1]
     whole = np.argwhere(sitk.GetArrayFromImage(left.mask) == LEFT)[:, ::-1]
@@ -212,7 +212,7 @@ def test_cropping_leaves_the_padding_in_millimetres(oblique):
 
 def test_mirroring_swaps_sides_and_moves_points_with_their_voxels():
     data = hips(spacing=(3.0, 4.0, 5.0), oblique_deg=14, nail=True)
-    mirrored = mirror(study_of(data), {RIGHT: LEFT})
+    mirrored = mirror(prepared_of(data), {RIGHT: LEFT})
     assert mirrored.mirrored and not mirror(mirrored, {RIGHT: LEFT}).mirrored
     before, after = sitk.GetArrayFromImage(data.mask), sitk.GetArrayFromImage(mirrored.mask)
     assert [(after == label).sum() for label in (LEFT, RIGHT, METAL)] == [
@@ -223,10 +223,10 @@ def test_mirroring_swaps_sides_and_moves_points_with_their_voxels():
 
 
 def test_both_sides_give_two_studies_without_the_labels_of_the_other():
-    parts = split_sides(study_of(hips(nail=True, spacing=(4.0, 4.0, 5.0))), [RIGHT], [LEFT])
+    parts = split_sides(prepared_of(hips(nail=True, spacing=(4.0, 4.0, 5.0))), [RIGHT], [LEFT])
     found = [(part.case, part.side, set(np.unique(part.label_array()))) for part in parts]
     assert found == [("a_left", "left", {0, LEFT, METAL}), ("a_right", "right", {0, RIGHT, METAL})]
-    assert split_sides(study_of(hips(spacing=(4.0, 4.0, 5.0))), [], [])[0].side is None
+    assert split_sides(prepared_of(hips(spacing=(4.0, 4.0, 5.0))), [], [])[0].side is None
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +327,7 @@ def test_settings_that_cannot_work_are_refused(tmp_path, small):
 def test_what_does_not_fit_is_flagged():
     """Another anatomy, and a field of view that ends below the heads."""
     reference, low = hips(spacing=(4.0, 4.0, 5.0)), hips(3, spacing=(4.0, 4.0, 5.0), top_mm=-5.0)
-    first, second = (split_sides(clean(study_of(item)), [RIGHT], [LEFT])[0] for item in (reference, low))
+    first, second = (split_sides(clean(prepared_of(item)), [RIGHT], [LEFT])[0] for item in (reference, low))
     first, second = crop(first, [LEFT]), crop(second, [LEFT])
     found = coregister(first.ct, second.ct, select_labels(first.mask), select_labels(second.mask))
     assert any("beyond the CT" in reason for reason in found.reasons), found.quality

@@ -14,17 +14,18 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from bundles.xray_ct_registration.scripts.animate import animate_results
-from bundles.xray_ct_registration.scripts.confidence import Limits, judge, mtre
+from bundles.xray_ct_registration.scripts.confidence import AcceptanceLimits, judge
 from bundles.xray_ct_registration.scripts.evaluation import MeasureResult, result_folders, write_report
 from bundles.xray_ct_registration.scripts.inferer import RegistrationInferer
+from bundles.xray_ct_registration.scripts.metrics import mtre
 from bundles.xray_ct_registration.scripts.multistart import distinct, moved, search, slide
-from bundles.xray_ct_registration.scripts.pose_file import pose_document
+from bundles.xray_ct_registration.scripts.patient import render_patient
+from bundles.xray_ct_registration.scripts.pose_file import pose_content
 from bundles.xray_ct_registration.scripts.refine import climb, polish
 from bundles.xray_ct_registration.scripts.register import Schedule, register
-from bundles.xray_ct_registration.scripts.render_drr import read_result, render_results
+from bundles.xray_ct_registration.scripts.render import read_result, render_results
 from bundles.xray_ct_registration.scripts.results import SaveRegistration
 from bundles.xray_ct_registration.scripts.simulate import arc, film, simulate_cases
-from bundles.xray_ct_registration.scripts.subject import render_subject
 from bundles.xray_ct_registration.scripts.views import make_view
 from bundles.xray_ct_registration.scripts.visualize import visualize_results
 from shared.drr.geometry import project_points
@@ -92,7 +93,7 @@ def test_distinct_keeps_the_first_of_a_kind() -> None:
 
 def test_verdict_names_the_reason() -> None:
     good = {"similarity": 0.99, "disagreement_mm": 0.2, "gradient": 1e-4, "excess": 0.0, "exposed": 0.8}
-    assert judge(good, Limits()).accepted
+    assert judge(good, AcceptanceLimits()).accepted
     for name, value, word in (
         ("similarity", 0.3, "does not look like"),
         ("disagreement_mm", 9.0, "equally good"),
@@ -101,7 +102,7 @@ def test_verdict_names_the_reason() -> None:
         ("exposed", 0.01, "exposed"),
         ("similarity", float("nan"), "does not look like"),
     ):
-        verdict = judge({**good, name: value}, Limits())
+        verdict = judge({**good, name: value}, AcceptanceLimits())
         assert not verdict.accepted and word in verdict.reasons[0]
 
 
@@ -124,7 +125,7 @@ def results(tmp_path_factory):
     """A registered case, with an oracle for the network that is 10 mm off, and the folder of its results."""
     folder = tmp_path_factory.mktemp("results")
     true = a_pose(1)
-    integrals = render_subject(patient(), pose_of(true)[None], DETECTOR)[0, 0]
+    integrals = render_patient(patient(), pose_of(true)[None], DETECTOR)[0, 0]
     view = make_view(film(integrals, torch.Generator().manual_seed(0), degrade=False), DETECTOR)
     answer = (true - SPACE.middle + torch.tensor([0.03, 0.02, -0.03, 4.0, 8.0, -3.0])).float()
     answer[3:] /= 1000
@@ -134,7 +135,7 @@ def results(tmp_path_factory):
     with torch.no_grad():  # as evaluators run
         found = inferer(image, lambda batch: answer[None].expand(len(batch), -1))
     item = SaveRegistration(patient(), str(folder))({"case": "case", "image": image, "pred": found})
-    write_json(folder / "truth" / "case_pose.json", pose_document("case", pose_of(true), DETECTOR))
+    write_json(folder / "truth" / "case_pose.json", pose_content("case", pose_of(true), DETECTOR))
     return folder, found, item, true
 
 

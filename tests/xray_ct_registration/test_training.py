@@ -5,17 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bundles.xray_ct_registration.scripts.augment import augment
+from bundles.xray_ct_registration.scripts.augmentation import augment
+from bundles.xray_ct_registration.scripts.data import RandPose, validation_samples
+from bundles.xray_ct_registration.scripts.losses import PoseLoss
+from bundles.xray_ct_registration.scripts.metrics import median_mtre, success_rate
 from bundles.xray_ct_registration.scripts.network_io import encode
-from bundles.xray_ct_registration.scripts.training import (
-    PoseLoss,
-    PosePointsd,
-    RandPose,
-    RenderBatch,
-    median_mtre,
-    success_rate,
-    validation_items,
-)
+from bundles.xray_ct_registration.scripts.training import PosePointsd, RenderBatch
 from shared.drr.geometry import Detector
 from tests.xray_ct_registration.patient import SPACE, patient
 
@@ -23,17 +18,17 @@ TRAINED = Detector(32, 32, (8.48, 8.48), 1020.0)
 
 
 def batch(count: int = 2) -> dict:
-    items = validation_items([patient()], SPACE, count)
+    items = validation_samples([patient()], SPACE, count)
     return {
         "parameters": torch.stack([item["parameters"] for item in items]),
-        "subject": torch.tensor([item["subject"] for item in items]),
+        "patient": torch.tensor([item["patient"] for item in items]),
         "seed": torch.tensor([item["seed"] for item in items]),
     }
 
 
 def test_random_poses_depend_on_the_seed() -> None:
     draw = RandPose(SPACE)
-    found = [draw.set_random_state(seed=seed)({"subject": 0})["parameters"] for seed in (1, 1, 2)]
+    found = [draw.set_random_state(seed=seed)({"patient": 0})["parameters"] for seed in (1, 1, 2)]
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
     assert float(SPACE.excess(torch.stack(found)).max()) == 0
 

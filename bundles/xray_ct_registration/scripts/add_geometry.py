@@ -17,7 +17,7 @@ from .shared.io.dicom import read_header
 from .shared.io.errors import CaseError
 from .shared.io.readers import TOMOGRAPHIC
 
-# Limits of plausible values: C-arms have 0.9 m, chest stands 2 m, pictures of whole legs 3 m.
+# AcceptanceLimits of plausible values: C-arms have 0.9 m, chest stands 2 m, pictures of whole legs 3 m.
 SDD_MM = (100.0, 5000.0)
 PIXEL_MM = (0.005, 10.0)
 

@@ -11,12 +11,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .evaluation import read_gray
-from .render_drr import case_of, read_result, result_paths
+from .patient import PatientModel, render_patient
+from .render import case_of, read_result, result_paths
 from .results import unit_range
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
-from .subject import Subject, render_subject
 from .views import exposed
 
 HOLD = 12  # frames that the last pose stays
@@ -63,7 +63,7 @@ def frame(measured: Tensor, rendered: Tensor, mask: Tensor, text: str, side: int
 
 
 def animate_results(
-    subject: Subject,
+    patient: PatientModel,
     dataset_dir: str | os.PathLike,
     output_dir: str | os.PathLike,
     frames: int = 50,
@@ -74,7 +74,7 @@ def animate_results(
     """Write ``registration.gif`` of each result into the folder of its case.
 
     Args:
-        subject: the patient.
+        patient: the CT.
         dataset_dir: ``parameters.pt`` or a folder of results.
         output_dir: a folder per case is made in it.
         frames: at most.
@@ -97,10 +97,10 @@ def animate_results(
         )[0, 0]
         poses, values = content["trajectory_poses"], content["trajectory_similarity"]
         mask = exposed(measured)
-        coarse = subject.coarser(0.7 * small.pixel_mm[0])
+        coarse = patient.coarser(0.7 * small.pixel_mm[0])
         pictures = []
         for index in chosen_frames(poses, values, frames):
-            drr = unit_range(render_subject(coarse, poses[index], small, backend)[0, 0])
+            drr = unit_range(render_patient(coarse, poses[index], small, backend)[0, 0])
             factor = float(content["trajectory_factor"][index])
             text = f"step {index + 1} of {len(poses)}, resolution 1/{factor:g}, similarity {float(values[index]):.3f}"
             pictures.append(frame(measured.clamp(0, 1), drr, mask, text, side))

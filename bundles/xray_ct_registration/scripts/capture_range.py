@@ -13,32 +13,33 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
-from .confidence import Limits, mtre
+from .confidence import AcceptanceLimits
+from .metrics import mtre
+from .patient import PatientModel
 from .pose_file import read_pose
 from .pose_space import PoseSpace
+from .radiographs import LoadViews
 from .register import Schedule, refine_starts, working_views
-from .registration_cases import LoadViews
 from .shared.evaluation.reports import write_metrics
 from .shared.io.errors import CaseError
 from .shared.pictures.plots import save_figure
-from .subject import Subject
 
 SUCCESS_MM = 2.0
 
 
 def offset_start(
-    subject: Subject, space: PoseSpace, true: Tensor, offset_mm: float, generator: torch.Generator
+    patient: PatientModel, space: PoseSpace, true: Tensor, offset_mm: float, generator: torch.Generator
 ) -> Tensor:
     """Parameters (6,) of a pose whose mTRE from ``true`` (4, 4) is ``offset_mm``, in a random direction.
 
     Angles and shifts take part alike: 1 degree counts as 3 mm, and the depth is free to err three times as much.
     """
-    parameters = space.to_parameters(true[None], subject.isocenter)[0]
+    parameters = space.to_parameters(true[None], patient.isocenter)[0]
     unit = torch.tensor([torch.pi / 180] * 3 + [3.0, 9.0, 3.0], dtype=torch.float64)
     direction = torch.randn(6, generator=generator, dtype=torch.float64) * unit
 
     def distance(scale: float) -> float:
-        return mtre(subject, space.to_pose((parameters + scale * direction)[None], subject.isocenter)[0], true)
+        return mtre(patient, space.to_pose((parameters + scale * direction)[None], patient.isocenter)[0], true)
 
     low, high = 0.0, 1.0
     while distance(high) < offset_mm and high < 64:
@@ -67,7 +68,7 @@ def plot(rows: Sequence[dict[str, Any]], offsets_mm: Sequence[float]) -> Figure:
 
 
 def capture_range(
-    subject: Subject,
+    patient: PatientModel,
     space: PoseSpace,
     cases: Sequence[dict[str, Any]],
     load: LoadViews,
@@ -82,7 +83,7 @@ def capture_range(
     """Refine from random offsets of the true pose; writes ``capture_range.png``, ``metrics.json`` and ``metrics.csv``.
 
     Args:
-        subject: the patient.
+        patient: the CT.
         space: meaning of the parameters.
         cases: X-rays, as `registration_cases` gives them.
         load: reads them.
@@ -108,14 +109,16 @@ def capture_range(
             true = read_pose(Path(truth_dir) / f"{case['case']}_pose.json")[0]
             for offset in offsets_mm:
                 for trial in range(trials):
-                    start = offset_start(subject, space, true, float(offset), generator)
-                    found = refine_starts(start[None], "given", space, subject, views, schedule, Limits(), backend)
-                    error = mtre(subject, found.camera_to_world, true)
+                    start = offset_start(patient, space, true, float(offset), generator)
+                    found = refine_starts(
+                        start[None], "given", space, patient, views, schedule, AcceptanceLimits(), backend
+                    )
+                    error = mtre(patient, found.camera_to_world, true)
                     rows.append(
                         {
                             "case": f"{case['case']}_{offset:g}mm_{trial}",
                             "offset_mm": offset,
-                            "initial_mtre_mm": mtre(subject, found.initial_camera_to_world, true),
+                            "initial_mtre_mm": mtre(patient, found.initial_camera_to_world, true),
                             "mtre_mm": error,
                             "success": error <= SUCCESS_MM,
                             "accepted": found.confidence.accepted,

@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from .metrics import mtre
+from .patient import PatientModel
 from .pose_space import PoseSpace
-from .shared.drr.geometry import invert_rigid
-from .subject import Subject
 
 
 @dataclass(frozen=True)
-class Limits:
+class AcceptanceLimits:
     """What a registration has to keep to be accepted.
 
     Attributes:
@@ -50,7 +50,7 @@ class Confidence:
     value: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "accepted": self.accepted,
@@ -60,15 +60,8 @@ class Confidence:
         }
 
 
-def mtre(subject: Subject, first: Tensor, second: Tensor) -> float:
-    """Mean distance [mm] of the patient's targets as two cameras (4, 4) see them."""
-    a, b = invert_rigid(first), invert_rigid(second)
-    difference = subject.targets @ (a[:3, :3] - b[:3, :3]).T + a[:3, 3] - b[:3, 3]
-    return float(difference.norm(dim=-1).mean())
-
-
 def disagreement(
-    best: Tensor, others: Tensor, similarities: Tensor, subject: Subject, space: PoseSpace, margin: float
+    best: Tensor, others: Tensor, similarities: Tensor, patient: PatientModel, space: PoseSpace, margin: float
 ) -> float:
     """Largest mTRE [mm] between the best pose and those of the other starts that look about as good.
 
@@ -76,17 +69,17 @@ def disagreement(
         best: parameters (6,).
         others: parameters (B, 6), the first of them that from which the best was refined.
         similarities: (B,) of the others.
-        subject: the patient.
+        patient: the CT.
         space: meaning of the parameters.
-        margin: see `Limits`.
+        margin: see `AcceptanceLimits`.
     """
-    pose = space.to_pose(best[None], subject.isocenter)[0]
+    pose = space.to_pose(best[None], patient.isocenter)[0]
     alike = 1 - similarities <= (1 + margin) * (1 - similarities[0]) + 1e-4
-    poses = space.to_pose(others[alike], subject.isocenter)
-    return max(mtre(subject, pose, other) for other in poses)
+    poses = space.to_pose(others[alike], patient.isocenter)
+    return max(mtre(patient, pose, other) for other in poses)
 
 
-def judge(figures: dict[str, float], limits: Limits) -> Confidence:
+def judge(figures: dict[str, float], limits: AcceptanceLimits) -> Confidence:
     """Verdict on the figures "similarity", "disagreement_mm", "gradient", "excess" and "exposed"."""
     reasons = []
     if not figures["similarity"] >= limits.similarity:

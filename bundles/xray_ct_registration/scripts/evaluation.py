@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from .metrics import pose_errors, summarize
+from .patient import PatientModel
 from .pose_file import read_pose
-from .pose_metrics import pose_errors, summarize
-from .registration_cases import registration_cases
+from .radiographs import registration_cases
 from .shared.drr.similarity import mean_squared_error, mutual_information, ncc, structural_similarity
 from .shared.engines.case_evaluator import CaseEvaluator, CaseFailure, shard_cases
 from .shared.engines.parallel import gather, rank, wait_for_all
@@ -24,7 +25,6 @@ from .shared.evaluation.reports import write_metrics
 from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
 from .shared.pictures.plots import save_figure
-from .subject import Subject
 from .views import exposed
 
 IMAGES = {"initial": "init_image.png", "final": "final_img.png"}
@@ -127,7 +127,7 @@ class MeasureResult:
 
     Args:
         output_dir: gets ``<case>_comparison.png``.
-        subject: the patient, for errors in mm.
+        patient: its skeleton gives the errors in mm.
         truth_dir: folder of ``<case>_pose.json`` with the true poses.
         title_suffix: added to the titles.
         gt_name: name of the X-ray in the folder of a case.
@@ -136,14 +136,14 @@ class MeasureResult:
     def __init__(
         self,
         output_dir: str | os.PathLike,
-        subject: Subject,
+        patient: PatientModel,
         truth_dir: str | os.PathLike | None = None,
         title_suffix: str = "",
         gt_name: str = "gt.png",
     ) -> None:
         if truth_dir is not None and not Path(truth_dir).is_dir():
             raise CaseError(truth_dir, "no such folder", "give --truth_dir the folder of the true <case>_pose.json")
-        self.output, self.subject = Path(output_dir), subject
+        self.output, self.patient = Path(output_dir), patient
         self.title_suffix, self.gt_name = title_suffix, gt_name
         self.truth = None if truth_dir is None else Path(truth_dir)
 
@@ -179,7 +179,7 @@ class MeasureResult:
         title = f"{case} {self.title_suffix}".strip()
         true = None if self.truth is None else true_pose(self.truth, case)
         if true is not None:
-            row |= pose_errors(self.subject, found, true, detector)
+            row |= pose_errors(self.patient, found, true, detector)
             title += f": mTRE {row['mtre_mm']:.2f} mm, {'accepted' if row['accepted'] else 'rejected'}"
         save_figure(comparison(images, figures, title, box), self.output / f"{case}_comparison.png")
         return row

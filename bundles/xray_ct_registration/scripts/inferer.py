@@ -10,13 +10,13 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import Tensor
 
-from .confidence import Limits
+from .confidence import AcceptanceLimits
+from .patient import PatientModel
 from .pose_space import PoseSpace
 from .register import Registration, Schedule, register
 from .shared.drr.geometry import Detector
 from .shared.io.weights import load_network
-from .subject import Subject
-from .views import View
+from .views import RadiographView
 
 
 def load_regressor(
@@ -30,7 +30,7 @@ class RegistrationInferer(Inferer):
     """Registers the views of a case, in the metadata of its image, to the CT; see `register.register`.
 
     Args:
-        subject: the patient.
+        patient: the CT.
         space: where the first camera may stand.
         trained: detector with which the network was trained.
         schedule: how it is run.
@@ -43,28 +43,28 @@ class RegistrationInferer(Inferer):
 
     def __init__(
         self,
-        subject: Subject,
+        patient: PatientModel,
         space: PoseSpace,
         trained: Detector,
         schedule: Schedule | None = None,
-        limits: Limits | None = None,
+        limits: AcceptanceLimits | None = None,
         multistart: bool = True,
         start: Tensor | None = None,
         backend: str | None = None,
         use_network: bool = True,
     ) -> None:
         super().__init__()
-        self.subject, self.space, self.trained = subject, space, trained
-        self.schedule, self.limits, self.multistart = schedule or Schedule(), limits or Limits(), multistart
+        self.patient, self.space, self.trained = patient, space, trained
+        self.schedule, self.limits, self.multistart = schedule or Schedule(), limits or AcceptanceLimits(), multistart
         self.start, self.backend, self.use_network = start, backend, use_network
 
     def __call__(  # type: ignore[override]
         self, inputs: MetaTensor, network: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
     ) -> Registration:
-        views: list[View] = inputs.meta["views"]
+        views: list[RadiographView] = inputs.meta["views"]
         return register(
-            self.subject,
-            [view.to(self.subject.attenuation.device) for view in views],
+            self.patient,
+            [view.to(self.patient.attenuation.device) for view in views],
             self.space,
             network if self.use_network else None,
             self.trained,

@@ -15,18 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .patient import PatientModel, render_patient
 from .pose_space import PoseSpace
 from .shared.drr.geometry import Detector, project_points
 from .shared.drr.similarity import gradient_images
-from .subject import Subject, render_subject
-from .views import View
+from .views import RadiographView
 
 SEARCH_PX = 32  # longer side of the X-ray during the search
 STEPS = (8.0, 8.0, 8.0, 70.0)  # of r1, r2, r3 [degree] and ty [mm]
 BATCH = 64
 
 
-def slide(rendered: Tensor, view: View, margin: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def slide(rendered: Tensor, view: RadiographView, margin: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Best gradient NCC of a view over all shifts of larger renderings.
 
     Args:
@@ -56,13 +56,13 @@ def slide(rendered: Tensor, view: View, margin: tuple[int, int]) -> tuple[Tensor
 
 
 def search(
-    space: PoseSpace, subject: Subject, view: View, keep: int = 24, backend: str | None = None
+    space: PoseSpace, patient: PatientModel, view: RadiographView, keep: int = 24, backend: str | None = None
 ) -> tuple[Tensor, Tensor]:
     """Pose parameters (keep, 6) that look best, and their gradient NCC (keep,), best first.
 
     Args:
         space: where to search.
-        subject: the patient.
+        patient: the CT.
         view: one X-ray: that of the first camera.
         keep: how many.
         backend: of the renderer.
@@ -70,7 +70,7 @@ def search(
     small = view.reduced(max(view.image.shape[-2:]) / SEARCH_PX)
     detector = small.detector
     grid = replace(space, range_mm=(0.0, space.range_mm[1], 0.0)).grid([*STEPS[:3], 1.0, STEPS[3], 1.0])
-    coarse = subject.coarser(0.8 * max(detector.pixel_mm))
+    coarse = patient.coarser(0.8 * max(detector.pixel_mm))
     nearest = max(1.0, float(abs(space.middle[4])) - space.range_mm[1])
     magnified = detector.sdd / nearest
     margin = (
@@ -86,20 +86,20 @@ def search(
     )
     found, scores = [], []
     for some in grid.split(BATCH):
-        images = render_subject(coarse, space.to_pose(some, subject.isocenter), wide, backend)
+        images = render_patient(coarse, space.to_pose(some, patient.isocenter), wide, backend)
         score, shift = slide(images, small, margin)
-        found.append(moved(some, -shift.cpu(), space, subject, detector))
+        found.append(moved(some, -shift.cpu(), space, patient, detector))
         scores.append(score.cpu())
     order = torch.cat(scores).argsort(descending=True)[:keep]
     return torch.cat(found)[order], torch.cat(scores)[order]
 
 
-def moved(parameters: Tensor, shift: Tensor, space: PoseSpace, subject: Subject, detector: Detector) -> Tensor:
+def moved(parameters: Tensor, shift: Tensor, space: PoseSpace, patient: PatientModel, detector: Detector) -> Tensor:
     """Parameters (B, 6) whose translations tx, tz let the isocentre appear ``-shift`` (B, 2) [pixel] further."""
-    centre = subject.isocenter[None]
+    centre = patient.isocenter[None]
 
     def image_of(p: Tensor) -> Tensor:
-        return project_points(centre, space.to_pose(p, subject.isocenter), detector)[:, 0]
+        return project_points(centre, space.to_pose(p, patient.isocenter), detector)[:, 0]
 
     start = image_of(parameters)
     steps = []

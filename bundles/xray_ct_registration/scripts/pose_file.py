@@ -20,7 +20,7 @@ FRAMES = {
 }
 
 
-def pose_document(case: str, camera_to_world: Tensor, detector: Detector, **more: Any) -> dict[str, Any]:
+def pose_content(case: str, camera_to_world: Tensor, detector: Detector, **more: Any) -> dict[str, Any]:
     """Content of the file.
 
     Args:

@@ -12,11 +12,11 @@ import SimpleITK as sitk
 
 from .bones import separate_bones
 from .coregistration import LIMITS, coregister, inside_image, reference_itself, select_labels
-from .ct_cases import ct_cases, labels_on_grid, read_ct, read_labels
+from .ct_files import ct_cases, labels_on_grid, read_ct, read_labels
+from .prepared_ct import PreparedCt, clean, crop, mirror, split_sides
 from .shared.geometry.masks import keep_largest_components, present_labels
 from .shared.io.errors import CaseError
 from .shared.io.itk_images import AIR_HU, bounding_grid, image_center, move_image, resample
-from .study import Study, clean, crop, mirror, split_sides
 from .transform_file import grid_values, is_on_grid, read_transform
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def check_settings(
         raise CaseError("--spacing_mm and --padding_mm", problem, "give 0.1 to 20 mm and 0 to 500 mm")
 
 
-def read_study(item: Mapping[str, str], bone_threshold: float | None = None) -> Study:
+def read_prepared(item: Mapping[str, str], bone_threshold: float | None = None) -> PreparedCt:
     """A case as it lies on disk.
 
     A ``<case>_transform.json`` beside the CT that belongs to its grid says how an earlier step made it: then the CT's
@@ -57,52 +57,52 @@ def read_study(item: Mapping[str, str], bone_threshold: float | None = None) -> 
         CaseError: where a file cannot be used.
     """
     ct = read_ct(item["image"])
-    study = Study(item["case"], item["image"], ct, side=item.get("side"))
+    prepared = PreparedCt(item["case"], item["image"], ct, side=item.get("side"))
     if "mask" in item:
         mask, resampled = labels_on_grid(read_labels(item["mask"]), ct, item["mask"])
-        study = replace(study, mask=mask)
+        prepared = replace(prepared, mask=mask)
         if resampled:
-            study = study.note(
+            prepared = prepared.note(
                 "read", ["the label map had another grid than the CT and was resampled"], mask=item["mask"]
             )
     elif bone_threshold is not None:
-        study = replace(study, mask=separate_bones(ct, bone_threshold)).note("bones", threshold_hu=bone_threshold)
+        prepared = replace(prepared, mask=separate_bones(ct, bone_threshold)).note("bones", threshold_hu=bone_threshold)
     path = Path(item["image"])
     earlier = path.parent / f"{item['case']}_transform.json"
     if earlier.is_file():
         record = read_transform(earlier)
         if is_on_grid(ct, record["preprocessed_grid"]):
             return replace(
-                study,
+                prepared,
                 source=record["source"],
                 matrix=record["original_to_preprocessed"],
                 moves=tuple(record["moves"]),
                 mirrored=record["mirrored"],
             )
-    return study
+    return prepared
 
 
-def move(study: Study, matrix: np.ndarray, step: str) -> Study:
-    """A study moved by a rigid matrix (4, 4); grids move, values stay."""
-    mask = None if study.mask is None else move_image(study.mask, matrix)
-    return replace(study.moved(step, matrix), ct=move_image(study.ct, matrix), mask=mask)
+def move(prepared: PreparedCt, matrix: np.ndarray, step: str) -> PreparedCt:
+    """A prepared moved by a rigid matrix (4, 4); grids move, values stay."""
+    mask = None if prepared.mask is None else move_image(prepared.mask, matrix)
+    return replace(prepared.moved(step, matrix), ct=move_image(prepared.ct, matrix), mask=mask)
 
 
-def to_grid(study: Study, grid: sitk.Image, clean_again: bool) -> Study:
-    """A study on another grid, labels from the nearest voxel.
+def to_grid(prepared: PreparedCt, grid: sitk.Image, clean_again: bool) -> PreparedCt:
+    """A prepared on another grid, labels from the nearest voxel.
 
     Args:
-        study: any.
+        prepared: any.
         grid: image whose grid counts.
         clean_again: keep the largest component of each label, as a thin part may have fallen apart.
     """
-    kept = inside_image(grid, study.ct, np.eye(4))
-    ct = resample(study.ct, grid, AIR_HU)
-    result = replace(study, ct=sitk.Cast(sitk.Round(ct), sitk.sitkInt16) if fits_int16(study.ct) else ct)
+    kept = inside_image(grid, prepared.ct, np.eye(4))
+    ct = resample(prepared.ct, grid, AIR_HU)
+    result = replace(prepared, ct=sitk.Cast(sitk.Round(ct), sitk.sitkInt16) if fits_int16(prepared.ct) else ct)
     warnings = []
-    if study.mask is not None:
-        before = study.label_array()
-        array = sitk.GetArrayFromImage(resample(study.mask, grid, 0, labels=True))
+    if prepared.mask is not None:
+        before = prepared.label_array()
+        array = sitk.GetArrayFromImage(resample(prepared.mask, grid, 0, labels=True))
         if clean_again:
             array, _ = keep_largest_components(array)
         result = result.with_labels(array)
@@ -120,7 +120,7 @@ def fits_int16(image: sitk.Image) -> bool:
 
 
 class PreprocessCase:
-    """Take a case through the steps of preprocessing: ``__call__(item) -> list[Study]``, one or two (left and right).
+    """Take a case through the steps of preprocessing: ``__call__(item) -> list[PreparedCt]``, one or (left, right).
 
     Args:
         cases: all of them, among which the reference is looked for.
@@ -159,7 +159,7 @@ class PreprocessCase:
         self.limits, self.spacing_mm = {**LIMITS, **(limits or {})}, spacing_mm
         self.reference = self.find_reference(reference, mask_suffix) if "coregister" in self.steps else None
 
-    def find_reference(self, name: str | None, mask_suffix: str) -> Study:
+    def find_reference(self, name: str | None, mask_suffix: str) -> PreparedCt:
         """The reference after the steps before co-registration.
 
         Args:
@@ -186,19 +186,19 @@ class PreprocessCase:
             raise CaseError(
                 "--reference", f"{name} is no case and no file", f"name a CT, or one of the cases ({names} …)"
             )
-        return read_study(ct_cases(str(name), mask_suffix)[0], self.bone_threshold)
+        return read_prepared(ct_cases(str(name), mask_suffix)[0], self.bone_threshold)
 
-    def prepare(self, item: Mapping[str, str]) -> list[Study]:
+    def prepare(self, item: Mapping[str, str]) -> list[PreparedCt]:
         """The steps before co-registration."""
-        study = read_study(item, self.bone_threshold)
-        if study.mask is None and not NO_MASK_STEPS & set(self.steps):
-            study.label_image()  # raises with the advice
-        has_mask = study.mask is not None
+        prepared = read_prepared(item, self.bone_threshold)
+        if prepared.mask is None and not NO_MASK_STEPS & set(self.steps):
+            prepared.label_image()  # raises with the advice
+        has_mask = prepared.mask is not None
         if "clean" in self.steps and has_mask:
-            study = clean(study, self.labels)
+            prepared = clean(prepared, self.labels)
         if "crop" not in self.steps:
-            return [study]
-        parts = split_sides(study, self.right_labels, self.left_labels)
+            return [prepared]
+        parts = split_sides(prepared, self.right_labels, self.left_labels)
         if has_mask:
             parts = [crop(part, self.box_labels(part), self.padding_mm) for part in parts]
         if has_mask and "clean" in self.steps:  # the box may have cut a label in two
@@ -208,44 +208,44 @@ class PreprocessCase:
         pairs = dict(zip(self.right_labels, self.left_labels, strict=True))
         return [mirror(part, pairs) if part.side == "right" else part for part in parts]
 
-    def box_labels(self, study: Study) -> list[int]:
-        """The labels to crop to: those of the study's side; where it has none of these, the chosen or all labels."""
-        present = [label for label in present_labels(study.label_array()) if label in (self.labels or [label])]
+    def box_labels(self, prepared: PreparedCt) -> list[int]:
+        """The labels to crop to: those of the prepared's side; where it has none of these, the chosen or all labels."""
+        present = [label for label in present_labels(prepared.label_array()) if label in (self.labels or [label])]
         own = [label for label in present if label in {*self.right_labels, *self.left_labels}]
         return own or present
 
-    def anatomy(self, study: Study) -> sitk.Image | None:
+    def anatomy(self, prepared: PreparedCt) -> sitk.Image | None:
         """Binary image of what is to be aligned: sided anatomy, which lies on the left by now, or all labels."""
-        return None if study.mask is None else select_labels(study.mask, self.left_labels)
+        return None if prepared.mask is None else select_labels(prepared.mask, self.left_labels)
 
-    def align(self, study: Study, reference: Study) -> Study:
-        """Co-registration of one study; the values stay on their voxels."""
-        if (study.case, study.source) == (reference.case, reference.source):
+    def align(self, prepared: PreparedCt, reference: PreparedCt) -> PreparedCt:
+        """Co-registration of one prepared; the values stay on their voxels."""
+        if (prepared.case, prepared.source) == (reference.case, reference.source):
             found = reference_itself(reference.ct, self.anatomy(reference))
         else:
-            masks = self.anatomy(reference), self.anatomy(study)
-            found = coregister(reference.ct, study.ct, *masks, self.limits)
+            masks = self.anatomy(reference), self.anatomy(prepared)
+            found = coregister(reference.ct, prepared.ct, *masks, self.limits)
         warnings = [f"not to be trusted: {reason}" for reason in found.reasons]
-        return move(study, found.matrix, "coregister").note(
+        return move(prepared, found.matrix, "coregister").note(
             "coregister", warnings, reference=reference.case, **found.report()
         )
 
-    def finish(self, study: Study) -> Study:
+    def finish(self, prepared: PreparedCt) -> PreparedCt:
         """Co-registration, centring and resampling, with one interpolation for all of it."""
         reference = self.reference
         if reference is not None:
-            study = self.align(study, reference)
+            prepared = self.align(prepared, reference)
         shift = np.eye(4)
         if "resample" in self.steps:
-            grid = bounding_grid(study.ct if reference is None else reference.ct, self.spacing_mm)
+            grid = bounding_grid(prepared.ct if reference is None else reference.ct, self.spacing_mm)
             shift[:3, 3] = -image_center(grid)
-            study = move(study, shift, "centre")
-            study = to_grid(study, move_image(grid, shift), "clean" in self.steps)
+            prepared = move(prepared, shift, "centre")
+            prepared = to_grid(prepared, move_image(grid, shift), "clean" in self.steps)
         elif reference is not None:
-            study = to_grid(study, reference.ct, "clean" in self.steps)
+            prepared = to_grid(prepared, reference.ct, "clean" in self.steps)
         if reference is None or reference.mask is None:
-            return study
-        return replace(study, comparison=resample(move_image(reference.mask, shift), study.ct, 0, labels=True))
+            return prepared
+        return replace(prepared, comparison=resample(move_image(reference.mask, shift), prepared.ct, 0, labels=True))
 
-    def __call__(self, item: Mapping[str, str]) -> list[Study]:
+    def __call__(self, item: Mapping[str, str]) -> list[PreparedCt]:
         return [self.finish(part) for part in self.prepare(item)]

@@ -11,10 +11,10 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from .patient import PatientModel
 from .pose_space import PoseSpace
 from .similarity import pose_agreement
-from .subject import Subject
-from .views import View
+from .views import RadiographView
 
 UNITS = (0.01, 0.01, 0.01, 1.0, 1.0, 1.0)  # rad and mm: the learning rates, and the scale of all parameters
 STALLED, GAIN = 4, 1e-6
@@ -42,18 +42,20 @@ class Trajectory:
         self.factor.append(float(factor))
 
 
-def at_level(subject: Subject, views: Sequence[View], factor: float, distance_mm: float) -> tuple[Subject, list[View]]:
-    """Views reduced by ``factor`` and the subject with voxels to match."""
+def at_level(
+    patient: PatientModel, views: Sequence[RadiographView], factor: float, distance_mm: float
+) -> tuple[PatientModel, list[RadiographView]]:
+    """Views reduced by ``factor`` and the patient with voxels to match."""
     reduced = [view.reduced(factor) for view in views]
     pixel = min(min(view.detector.pixel_mm) * distance_mm / view.detector.sdd for view in reduced)
-    return subject.coarser(VOXEL_PER_PIXEL * pixel), reduced
+    return patient.coarser(VOXEL_PER_PIXEL * pixel), reduced
 
 
 def climb(
     parameters: Tensor,
     space: PoseSpace,
-    subject: Subject,
-    views: Sequence[View],
+    patient: PatientModel,
+    views: Sequence[RadiographView],
     factor: float,
     steps: int,
     backend: str | None = None,
@@ -66,7 +68,7 @@ def climb(
     Args:
         parameters: starts (B, 6).
         space: their meaning.
-        subject: the patient.
+        patient: the CT.
         views: radiographs, in full resolution.
         factor: reduction of the images.
         steps: at most; it ends where all learning rates have fallen below 2 % of the first.
@@ -78,7 +80,7 @@ def climb(
     Returns:
         best parameters (B, 6) float64 and their similarities (B,) float64, in the order of the starts.
     """
-    coarse, reduced = at_level(subject, views, factor, float(space.middle[4].abs()))
+    coarse, reduced = at_level(patient, views, factor, float(space.middle[4].abs()))
     units = torch.tensor(UNITS, dtype=torch.float64)
     best, start = parameters.detach().double().clone(), parameters.detach().double()
     best_value = torch.full((len(start),), -torch.inf, dtype=torch.float64)
@@ -114,8 +116,8 @@ class _Enough(Exception):
 def polish(
     parameters: Tensor,
     space: PoseSpace,
-    subject: Subject,
-    views: Sequence[View],
+    patient: PatientModel,
+    views: Sequence[RadiographView],
     factor: float = 1.0,
     evaluations: int = 20,
     backend: str | None = None,
@@ -129,7 +131,7 @@ def polish(
     Args:
         parameters: start (6,).
         space: its meaning.
-        subject: the patient.
+        patient: the CT.
         views: radiographs.
         factor: reduction of the images.
         evaluations: of the similarity and its gradient, at most.
@@ -139,7 +141,7 @@ def polish(
     Returns:
         best parameters (6,) float64, similarity, and the norm of its gradient there per `UNITS`.
     """
-    level, reduced = at_level(subject, views, factor, float(space.middle[4].abs()))
+    level, reduced = at_level(patient, views, factor, float(space.middle[4].abs()))
     units = torch.tensor(UNITS, dtype=torch.float64)
     start = parameters.detach().double()
     values: list[float] = []

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from .confidence import Confidence, Limits, disagreement, judge
+from .confidence import AcceptanceLimits, Confidence, disagreement, judge
+from .contrast import contrast_curve
 from .multistart import distinct, search
 from .network_io import decode, network_input
+from .patient import PatientModel, render_patient
 from .pose_space import PoseSpace
 from .refine import Trajectory, at_level, climb, polish
 from .shared.drr.geometry import Detector
-from .subject import Subject, render_subject
-from .tone import tone_curve
-from .views import View, view_poses
+from .views import RadiographView, view_poses
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,18 @@ class Registration:
     seconds: float = 0.0
 
 
-def working_views(views: Sequence[View], pixel_mm: float) -> list[View]:
+def working_views(views: Sequence[RadiographView], pixel_mm: float) -> list[RadiographView]:
     """Views whose pixels are no smaller than about ``pixel_mm``, the level at which factors count from 1."""
     return [view.reduced(max(1.0, pixel_mm / min(view.detector.pixel_mm))) for view in views]
 
 
 def network_starts(
-    network: Callable[[Tensor], Tensor], view: View, trained: Detector, space: PoseSpace, schedule: Schedule, seed: int
+    network: Callable[[Tensor], Tensor],
+    view: RadiographView,
+    trained: Detector,
+    space: PoseSpace,
+    schedule: Schedule,
+    seed: int,
 ) -> Tensor:
     """Parameters (spread, 6): the network's answer first, then random ones about it."""
     with torch.no_grad():
@@ -97,50 +102,50 @@ def network_starts(
     return answer + noise * sigma
 
 
-def toned_views(
+def matched_views(
     parameters: Tensor,
     space: PoseSpace,
-    subject: Subject,
-    views: Sequence[View],
+    patient: PatientModel,
+    views: Sequence[RadiographView],
     factor: float,
     backend: str | None,
-) -> list[View]:
-    """Views, each with the tone curve that fits best at a pose (6,), found on images reduced by ``factor``."""
-    level, reduced = at_level(subject, views, factor, float(space.middle[4].abs()))
-    toned = []
+) -> list[RadiographView]:
+    """Views, each with the contrast curve that fits best at a pose (6,), found on images reduced by ``factor``."""
+    level, reduced = at_level(patient, views, factor, float(space.middle[4].abs()))
+    matched = []
     with torch.no_grad():
-        poses = view_poses(space.to_pose(parameters[None], subject.isocenter), reduced)
+        poses = view_poses(space.to_pose(parameters[None], patient.isocenter), reduced)
         for view, small, pose in zip(views, reduced, poses, strict=True):
-            curve = tone_curve(small, render_subject(level, pose, small.detector, backend))
-            toned.append(view if curve is None else curve(view))
-    return toned
+            curve = contrast_curve(small, render_patient(level, pose, small.detector, backend))
+            matched.append(view if curve is None else curve(view))
+    return matched
 
 
 def refine_starts(
     starts: Tensor,
     kind: str,
     space: PoseSpace,
-    subject: Subject,
-    views: Sequence[View],
+    patient: PatientModel,
+    views: Sequence[RadiographView],
     schedule: Schedule,
-    limits: Limits,
+    limits: AcceptanceLimits,
     backend: str | None,
 ) -> Registration:
     """Registration from several starts (B, 6)."""
     history: list[tuple[Tensor, Tensor]] = []
-    found, values = climb(starts, space, subject, views, *schedule.coarse, backend, history=history)
+    found, values = climb(starts, space, patient, views, *schedule.coarse, backend, history=history)
     order = values.argsort(descending=True)
     chosen = order[distinct(found[order], schedule.keep)]
     later: list[tuple[Tensor, Tensor]] = []
-    found, _ = climb(found[chosen], space, subject, views, *schedule.middle, backend, history=later)
+    found, _ = climb(found[chosen], space, patient, views, *schedule.middle, backend, history=later)
     level = schedule.middle[0]
     # all of them to the end, or starts on their way to the same pose would count as disagreeing
     ends = [
         polish(
             one,
             space,
-            subject,
-            toned_views(one, space, subject, views, level, backend),
+            patient,
+            matched_views(one, space, patient, views, level, backend),
             level,
             schedule.settle,
             backend,
@@ -161,31 +166,31 @@ def refine_starts(
     found, values = found[order], values[order]
     best = found[0]
     similarity, gradient = float(values[0]), 0.0
-    toned = toned_views(best, space, subject, views, level, backend)
+    matched = matched_views(best, space, patient, views, level, backend)
     for stage in schedule.fine:
-        best, similarity, gradient = polish(best, space, subject, toned, *stage, backend, trajectory)
+        best, similarity, gradient = polish(best, space, patient, matched, *stage, backend, trajectory)
     figures = {
         "similarity": float(values[0]),
-        "disagreement_mm": disagreement(best, found, values, subject, space, limits.margin),
+        "disagreement_mm": disagreement(best, found, values, patient, space, limits.margin),
         "gradient": gradient,
         "excess": float(space.excess(best[None])[0]),
         "exposed": min(float(view.mask.mean()) for view in views),
     }
-    poses = space.to_pose(torch.stack([best, initial]), subject.isocenter)
-    way = space.to_pose(torch.stack(trajectory.parameters), subject.isocenter)
+    poses = space.to_pose(torch.stack([best, initial]), patient.isocenter)
+    way = space.to_pose(torch.stack(trajectory.parameters), patient.isocenter)
     verdict = judge(figures, limits)
     return Registration(best, initial, poses[0], poses[1], similarity, kind, verdict, trajectory, way)
 
 
 @torch.enable_grad()  # evaluators switch gradients off
 def register(
-    subject: Subject,
-    views: Sequence[View],
+    patient: PatientModel,
+    views: Sequence[RadiographView],
     space: PoseSpace,
     network: Callable[[Tensor], Tensor] | None = None,
     trained: Detector | None = None,
     schedule: Schedule | None = None,
-    limits: Limits | None = None,
+    limits: AcceptanceLimits | None = None,
     multistart: bool = True,
     start: Tensor | None = None,
     seed: int = 0,
@@ -197,7 +202,7 @@ def register(
     space is searched.
 
     Args:
-        subject: the patient.
+        patient: the CT.
         views: the X-rays; the pose of the first is found, the others move with it.
         space: where the first camera may stand.
         network: pose regressor, or None.
@@ -213,22 +218,22 @@ def register(
         ValueError: where nothing is left to begin with.
     """
     begin = time.perf_counter()
-    schedule, limits = schedule or Schedule(), limits or Limits()
+    schedule, limits = schedule or Schedule(), limits or AcceptanceLimits()
     working = working_views(views, schedule.pixel_mm)
     result: Registration | None = None
 
     def attempt(starts: Tensor, kind: str) -> Registration:
-        return refine_starts(starts, kind, space, subject, working, schedule, limits, backend)
+        return refine_starts(starts, kind, space, patient, working, schedule, limits, backend)
 
     if start is not None:
         return replace(
-            attempt(space.to_parameters(start[None].double(), subject.isocenter), "given"),
+            attempt(space.to_parameters(start[None].double(), patient.isocenter), "given"),
             seconds=time.perf_counter() - begin,
         )
     if network is not None and trained is not None:
         result = attempt(network_starts(network, working[0], trained, space, schedule, seed), "network")
     if multistart and (result is None or not result.confidence.accepted):
-        starts, _ = search(space, subject, working[0], schedule.starts, backend)
+        starts, _ = search(space, patient, working[0], schedule.starts, backend)
         other = attempt(starts, "multistart")
         if result is None or other.similarity >= result.similarity:
             result = other

@@ -12,14 +12,14 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 from torch import Tensor
 
-from .pose_file import pose_document
+from .patient import PatientModel, render_patient
+from .pose_file import pose_content
 from .register import Registration
 from .shared.io.atomic import atomic_path
 from .shared.io.json_files import write_json
 from .shared.pictures.plots import save_figure
 from .simulate import write_png
-from .subject import Subject, render_subject
-from .views import View, view_poses
+from .views import RadiographView, view_poses
 
 MAX_PICTURE = 1024  # longer side of the pictures
 
@@ -63,18 +63,18 @@ class SaveRegistration(Transform):
     ``pred`` becomes the final rendering, (1, columns, rows) on the grid of the X-ray.
 
     Args:
-        subject: the patient.
+        patient: the CT.
         output_dir: folder.
         backend: of the renderer.
     """
 
-    def __init__(self, subject: Subject, output_dir: str, backend: str | None = None) -> None:
-        self.subject, self.output_dir, self.renderer = subject, Path(output_dir), backend
+    def __init__(self, patient: PatientModel, output_dir: str, backend: str | None = None) -> None:
+        self.patient, self.output_dir, self.renderer = patient, Path(output_dir), backend
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result: Registration = data["pred"]
         image: MetaTensor = data["image"]
-        views: list[View] = image.meta["views"]
+        views: list[RadiographView] = image.meta["views"]
         case = str(data.get("case", "case"))
         folder = self.output_dir / case
         finals = view_poses(result.camera_to_world[None], views)
@@ -86,7 +86,7 @@ class SaveRegistration(Transform):
             mask = shown.mask[0, 0]
             images = [shown.image[0, 0]]
             for pose in (first, final):
-                images.append(render_subject(self.subject, pose, shown.detector, self.renderer)[0, 0])
+                images.append(render_patient(self.patient, pose, shown.detector, self.renderer)[0, 0])
             measured, initial, rendered = (unit_range(one.cpu(), mask.cpu()) for one in images)
             for name, picture in (("gt", measured), ("init_image", initial), ("final_img", rendered)):
                 write_png(picture, folder / f"{name}{suffix}.png")
@@ -95,22 +95,22 @@ class SaveRegistration(Transform):
             )
             pictures.append(rendered)
         with atomic_path(folder / "parameters.pt") as path:
-            torch.save(parameter_file(result, views, self.subject), path)
+            torch.save(parameter_file(result, views, self.patient), path)
         more = {
             "similarity": result.similarity,
             "start": result.start,
-            "confidence": result.confidence.document(),
+            "confidence": result.confidence.to_dict(),
             "warnings": result.confidence.reasons,
-            "ct": self.subject.path,
+            "ct": self.patient.path,
             "initial_camera_to_world": result.initial_camera_to_world.tolist(),
         }
         if len(views) > 1:
             more["views"] = [
-                pose_document(Path(path).name.split(".")[0], pose[0], view.detector)
+                pose_content(Path(path).name.split(".")[0], pose[0], view.detector)
                 for path, pose, view in zip(image.meta["paths"], finals, views, strict=True)
             ]
-        document = pose_document(case, result.camera_to_world, views[0].detector, **more)
-        write_json(self.output_dir / f"{case}_pose.json", document)
+        content = pose_content(case, result.camera_to_world, views[0].detector, **more)
+        write_json(self.output_dir / f"{case}_pose.json", content)
         drawn = MetaTensor(pictures[0].mT[None].contiguous(), meta={"filename_or_obj": f"{case}.png"})
         return {**data, "pred": drawn}
 
@@ -120,13 +120,13 @@ class SaveRegistration(Transform):
         return f"{case}: similarity {result.similarity:.3f}, {verdict}"
 
 
-def parameter_file(result: Registration, views: list[View], subject: Subject) -> dict[str, Tensor]:
+def parameter_file(result: Registration, views: list[RadiographView], patient: PatientModel) -> dict[str, Tensor]:
     """Content of ``parameters.pt``: tensors only, float64, lengths in mm, angles in rad."""
     return {
         "camera_to_world": result.camera_to_world,
         "initial_camera_to_world": result.initial_camera_to_world,
         "parameters": result.parameters,
-        "isocenter": subject.isocenter,
+        "isocenter": patient.isocenter,
         "intrinsics": torch.stack([view.detector.intrinsics() for view in views]),
         "detector": torch.tensor(
             [[d.rows, d.columns, *d.pixel_mm, d.sdd, *d.offset_mm] for d in (view.detector for view in views)],

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .pose_file import pose_document
+from .patient import PatientModel, load_patient, render_patient
+from .pose_file import pose_content
 from .pose_space import PoseSpace
 from .shared.drr.attenuation import log_image, transmission, with_quantum_noise
 from .shared.drr.geometry import Detector
@@ -23,7 +24,6 @@ from .shared.engines.terminal import run_command
 from .shared.io.atomic import atomic_path
 from .shared.io.json_files import write_json
 from .shared.training.seeding import mix_seed
-from .subject import Subject, load_subject, render_subject
 
 PHOTONS = 20000.0  # per unattenuated pixel; behind the middle of a chest some hundreds arrive
 
@@ -66,7 +66,7 @@ def write_png(image: Tensor, path: Path) -> None:
 
 
 def simulate_cases(
-    subject: Subject,
+    patient: PatientModel,
     output_dir: Path,
     space: PoseSpace,
     detector: Detector,
@@ -79,7 +79,7 @@ def simulate_cases(
     """Write simulated cases; a case depends on the seed and its number alone.
 
     Args:
-        subject: the patient.
+        patient: the CT.
         output_dir: folder.
         space: of the first view's poses.
         detector: of all views.
@@ -93,23 +93,23 @@ def simulate_cases(
     Returns:
         names of the cases.
     """
-    exact = Subject(subject.attenuation.double(), subject.affine, subject.isocenter, subject.targets, subject.path)
+    exact = PatientModel(patient.attenuation.double(), patient.affine, patient.isocenter, patient.targets, patient.path)
     names = []
     for index in range(count):
         generator = torch.Generator().manual_seed(mix_seed(seed, index))
         parameters = space.random(1, generator)
-        first = space.to_pose(parameters, subject.isocenter)
+        first = space.to_pose(parameters, patient.isocenter)
         case = f"xray_{index:03d}"
         folder = output_dir / case if len(views_deg) > 1 else output_dir
         views = []
         for number, angle in enumerate(views_deg):
             relative = arc(math.radians(angle), float(parameters[0, 4].abs()))
             pose = first @ relative
-            image = film(render_subject(exact, pose, detector, backend)[0, 0], generator, degrade)
+            image = film(render_patient(exact, pose, detector, backend)[0, 0], generator, degrade)
             name = case if len(views_deg) == 1 else f"{case}_view{number}"
             write_png(image, folder / f"{name}.png")
             write_json(folder / f"{name}_geometry.json", detector.to_dict())
-            write_json(output_dir / "truth" / f"{name}_pose.json", pose_document(name, pose[0], detector))
+            write_json(output_dir / "truth" / f"{name}_pose.json", pose_content(name, pose[0], detector))
             views.append({"image": f"{name}.png", "camera_to_first": relative[0].tolist()})
         if len(views) > 1:
             write_json(folder / "views.json", {"case": case, "views": views})
@@ -148,7 +148,7 @@ def simulate(
     space = PoseSpace(range_deg=range_deg, range_mm=range_mm)
     detector = Detector(size, size, (pixel_mm, pixel_mm), sdd)
     names = simulate_cases(
-        load_subject(ct), Path(output_dir), space, detector, count, seed, backend, degrade, views_deg
+        load_patient(ct), Path(output_dir), space, detector, count, seed, backend, degrade, views_deg
     )
     print(f"{len(names)} cases in {output_dir}")
 

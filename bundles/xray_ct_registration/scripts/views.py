@@ -19,7 +19,7 @@ MIN_INSIDE = 0.2  # share of the image that has to remain
 
 
 @dataclass(frozen=True)
-class View:
+class RadiographView:
     """One radiograph.
 
     Attributes:
@@ -34,7 +34,7 @@ class View:
     detector: Detector
     camera_to_first: Tensor
 
-    def reduced(self, factor: float) -> View:
+    def reduced(self, factor: float) -> RadiographView:
         """The view with pixels of ``factor`` times the size (area averages); the same view for a factor of 1."""
         rows, columns = (max(12, round(size / factor)) for size in self.image.shape[-2:])
         if (rows, columns) == tuple(self.image.shape[-2:]):
@@ -42,11 +42,11 @@ class View:
         size = (rows, columns)
         image = F.interpolate(self.image, size=size, mode="bilinear", antialias=True, align_corners=False)
         mask = F.interpolate(self.mask, size=size, mode="bilinear", antialias=True, align_corners=False)
-        return View(image, (mask > 0.99).to(mask), self.detector.resized(rows, columns), self.camera_to_first)
+        return RadiographView(image, (mask > 0.99).to(mask), self.detector.resized(rows, columns), self.camera_to_first)
 
-    def to(self, device: torch.device) -> View:
+    def to(self, device: torch.device) -> RadiographView:
         """Images on a device; the geometry stays where it is."""
-        return View(self.image.to(device), self.mask.to(device), self.detector, self.camera_to_first)
+        return RadiographView(self.image.to(device), self.mask.to(device), self.detector, self.camera_to_first)
 
 
 def exposed(image: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def exposed(image: Tensor) -> Tensor:
     return mask if float(mask.float().mean()) > MIN_INSIDE else whole
 
 
-def make_view(image: Tensor, detector: Detector, camera_to_first: Tensor | None = None) -> View:
+def make_view(image: Tensor, detector: Detector, camera_to_first: Tensor | None = None) -> RadiographView:
     """View of an image (rows, columns) of a detector.
 
     Raises:
@@ -85,9 +85,9 @@ def make_view(image: Tensor, detector: Detector, camera_to_first: Tensor | None 
     if tuple(image.shape) != (detector.rows, detector.columns):
         raise ValueError(f"image {tuple(image.shape)} for a detector of {detector.rows} x {detector.columns}")
     pose = torch.eye(4, dtype=torch.float64) if camera_to_first is None else camera_to_first.double()
-    return View(image.float()[None, None], exposed(image).float()[None, None], detector, pose)
+    return RadiographView(image.float()[None, None], exposed(image).float()[None, None], detector, pose)
 
 
-def view_poses(first: Tensor, views: Sequence[View]) -> list[Tensor]:
+def view_poses(first: Tensor, views: Sequence[RadiographView]) -> list[Tensor]:
     """Camera poses (B, 4, 4) of each view from those of the first."""
     return [first @ view.camera_to_first.to(first) for view in views]

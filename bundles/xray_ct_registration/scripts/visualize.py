@@ -20,13 +20,13 @@ from skimage.measure import marching_cubes
 from torch import Tensor
 
 from .evaluation import read_gray
-from .render_drr import case_of, read_result, render_quality, result_paths
+from .patient import PatientModel
+from .render import case_of, read_result, render_quality, result_paths
 from .results import unit_range
 from .shared.drr.attenuation import hu_to_attenuation
 from .shared.drr.geometry import Detector, pixels_to_world
 from .shared.io.atomic import atomic_path
 from .shared.pictures.plots import save_figure
-from .subject import Subject
 
 VIEWER = Path(__file__).with_name("viewer.html")
 SURFACES = {"skin": (-300.0, 8.0, (0.85, 0.68, 0.58, 0.25)), "bone": (250.0, 5.0, (0.95, 0.92, 0.84, 1.0))}
@@ -50,9 +50,11 @@ class Mesh:
     colour: tuple[float, float, float, float]
 
 
-def surface(subject: Subject, hu: float, spacing_mm: float, colour: tuple[float, float, float, float]) -> Mesh | None:
-    """Surface of a subject at an HU value on voxels of about ``spacing_mm``; None where there is none."""
-    coarse = subject.coarser(spacing_mm)
+def surface(
+    patient: PatientModel, hu: float, spacing_mm: float, colour: tuple[float, float, float, float]
+) -> Mesh | None:
+    """Surface of a patient at an HU value on voxels of about ``spacing_mm``; None where there is none."""
+    coarse = patient.coarser(spacing_mm)
     level = float(hu_to_attenuation(torch.tensor([hu]))[0])
     volume = np.pad(coarse.attenuation[0].cpu().numpy(), 1)  # closed where the CT ends
     if not volume.min() < level < volume.max():
@@ -135,12 +137,12 @@ def page(meshes: list[Mesh], pose: Tensor, detector: Detector, image: Tensor, ti
 
 
 def visualize_results(
-    subject: Subject, dataset_dir: str | os.PathLike, output_dir: str | os.PathLike, backend: str | None = None
+    patient: PatientModel, dataset_dir: str | os.PathLike, output_dir: str | os.PathLike, backend: str | None = None
 ) -> list[Path]:
     """Write ``scene.png`` and ``scene.html`` of each result.
 
     Args:
-        subject: the patient.
+        patient: the CT.
         dataset_dir: ``parameters.pt``, ``<case>_pose.json`` or a folder of results.
         output_dir: a folder per case is made in it.
         backend: of the renderer, used where the X-ray itself is not beside the result.
@@ -148,7 +150,7 @@ def visualize_results(
     Raises:
         CaseError: where a result cannot be read.
     """
-    meshes = [mesh for values in SURFACES.values() if (mesh := surface(subject, *values)) is not None]
+    meshes = [mesh for values in SURFACES.values() if (mesh := surface(patient, *values)) is not None]
     written = []
     for path in result_paths(dataset_dir):
         pose, detector = read_result(path)
@@ -156,7 +158,7 @@ def visualize_results(
         if path.suffix == ".pt" and xray.is_file():
             image = read_gray(xray)[0, 0].clamp(0, 1)
         else:
-            image = unit_range(render_quality(subject, pose, detector, 1, backend))
+            image = unit_range(render_quality(patient, pose, detector, 1, backend))
         folder, case = Path(output_dir) / case_of(path), case_of(path)
         save_figure(draw_scene(meshes[-1:], pose, detector, image, case), folder / "scene.png")
         with atomic_path(folder / "scene.html") as temporary:

@@ -12,7 +12,7 @@ from monai.transforms import LoadImage
 from torch import Tensor
 
 from .shared.drr.attenuation import hu_to_attenuation
-from .shared.drr.geometry import Detector, as_batch
+from .shared.drr.geometry import Detector, as_batch, invert_rigid
 from .shared.drr.render import render
 from .shared.io.errors import CaseError
 from .shared.io.volumes import VolumeReader
@@ -23,7 +23,7 @@ AIR_HU = -400.0  # a CT whose maximum lies below it holds no patient
 
 
 @dataclass(frozen=True)
-class Subject:
+class PatientModel:
     """A CT prepared for rendering.
 
     Attributes:
@@ -51,7 +51,7 @@ class Subject:
         size = torch.tensor(self.attenuation.shape[1:], dtype=torch.float64)
         return float((size * self.spacing_mm).norm() / 2)
 
-    def coarser(self, spacing_mm: float) -> Subject:
+    def coarser(self, spacing_mm: float) -> PatientModel:
         """The same CT with voxels averaged to about ``spacing_mm``; the same object where they are that large."""
         factors = [max(1, int(spacing_mm / float(size) + 0.5)) for size in self.spacing_mm]
         factors = [min(f, n) for f, n in zip(factors, self.attenuation.shape[1:], strict=True)]
@@ -63,11 +63,16 @@ class Subject:
         pooled = F.avg_pool3d(padded, factors)[0].contiguous()
         scale = torch.diag(torch.tensor([*factors, 1.0], dtype=torch.float64))
         scale[:3, 3] = (torch.tensor(factors, dtype=torch.float64) - 1) / 2
-        return Subject(pooled, self.affine @ scale, self.isocenter, self.targets, self.path)
+        return PatientModel(pooled, self.affine @ scale, self.isocenter, self.targets, self.path)
 
-    def to(self, device: torch.device) -> Subject:
+    def targets_in(self, camera_to_world: Tensor) -> Tensor:
+        """The targets (N, 3) [mm] in the frame of a camera (4, 4)."""
+        inverse = invert_rigid(camera_to_world)
+        return self.targets @ inverse[:3, :3].T + inverse[:3, 3]
+
+    def to(self, device: torch.device) -> PatientModel:
         """On a device; the geometry stays in float64 on the CPU."""
-        return Subject(self.attenuation.to(device), self.affine, self.isocenter, self.targets, self.path)
+        return PatientModel(self.attenuation.to(device), self.affine, self.isocenter, self.targets, self.path)
 
 
 def _targets(hu: Tensor, affine: Tensor) -> Tensor:
@@ -81,8 +86,10 @@ def _targets(hu: Tensor, affine: Tensor) -> Tensor:
     return chosen @ affine[:3, :3].T + affine[:3, 3]
 
 
-def make_subject(volume: MetaTensor, mask: Tensor | None = None, energy_kev: float = 70.0, path: str = "") -> Subject:
-    """Subject of a CT.
+def make_patient(
+    volume: MetaTensor, mask: Tensor | None = None, energy_kev: float = 70.0, path: str = ""
+) -> PatientModel:
+    """Patient of a CT.
 
     Args:
         volume: (1, X, Y, Z) [HU] with its affine.
@@ -98,11 +105,13 @@ def make_subject(volume: MetaTensor, mask: Tensor | None = None, energy_kev: flo
         hu = torch.where(torch.as_tensor(mask).as_subclass(Tensor) > 0, hu, -1000.0)
     centre = (torch.tensor(hu.shape[1:], dtype=torch.float64) - 1) / 2
     isocenter = affine[:3, :3] @ centre + affine[:3, 3]
-    return Subject(attenuation.contiguous(), affine, isocenter, _targets(hu[0], affine), path)
+    return PatientModel(attenuation.contiguous(), affine, isocenter, _targets(hu[0], affine), path)
 
 
-def load_subject(ct: str | os.PathLike, mask: str | os.PathLike | None = None, energy_kev: float = 70.0) -> Subject:
-    """Subject of a CT file or DICOM folder, and of a label map on the same grid.
+def load_patient(
+    ct: str | os.PathLike, mask: str | os.PathLike | None = None, energy_kev: float = 70.0
+) -> PatientModel:
+    """Patient of a CT file or DICOM folder, and of a label map on the same grid.
 
     Raises:
         CaseError: where a file cannot be read, is no CT, or the label map has another grid.
@@ -121,7 +130,7 @@ def load_subject(ct: str | os.PathLike, mask: str | os.PathLike | None = None, e
         same = labels.shape == volume.shape and torch.allclose(labels.affine, volume.affine, atol=1e-3)
         if not same:
             raise CaseError(mask, "does not lie on the grid of the CT", "resample it to the CT with preprocess.json")
-    return make_subject(volume, labels, energy_kev, str(ct))
+    return make_patient(volume, labels, energy_kev, str(ct))
 
 
 def reaching_detector(detector: Detector, distance_mm: float) -> Detector:
@@ -140,9 +149,11 @@ def reaching_detector(detector: Detector, distance_mm: float) -> Detector:
     )
 
 
-def render_subject(subject: Subject, camera_to_world: Tensor, detector: Detector, backend: str | None = None) -> Tensor:
-    """Attenuation integrals (B, 1, rows, columns) of a subject, all of it, whatever the detector's distance."""
+def render_patient(
+    patient: PatientModel, camera_to_world: Tensor, detector: Detector, backend: str | None = None
+) -> Tensor:
+    """Attenuation integrals (B, 1, rows, columns) of a patient, all of it, whatever the detector's distance."""
     pose = as_batch(camera_to_world)
     with torch.no_grad():
-        depth = float((pose[:, :3, 3].cpu().double() - subject.isocenter).norm(dim=-1).max()) + subject.radius_mm
-    return render(subject.attenuation, pose, reaching_detector(detector, depth), subject.affine, backend)
+        depth = float((pose[:, :3, 3].cpu().double() - patient.isocenter).norm(dim=-1).max()) + patient.radius_mm
+    return render(patient.attenuation, pose, reaching_detector(detector, depth), patient.affine, backend)

@@ -9,13 +9,13 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
-from .views import View
+from .views import RadiographView
 
 POWERS = (1, 2, 3, 5)
 MOST_PIXELS = 4096  # of the fit
 
 
-def tone_basis(values: np.ndarray) -> np.ndarray:
+def curve_basis(values: np.ndarray) -> np.ndarray:
     """Increasing functions (N, 2 * len(POWERS) - 1) of values (N,) in [0, 1]: x^k, convex, and 1 - (1 - x)^k, concave.
 
     Sums of them with weights >= 0 are increasing, and reach every gamma between about 1/4 and 4 closely.
@@ -24,27 +24,27 @@ def tone_basis(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class ToneCurve:
+class ContrastCurve:
     """An increasing curve of pixel values.
 
     Attributes:
         low: value that becomes 0.
         high: value from which on the curve is flat.
-        weights: of `tone_basis`.
+        weights: of `curve_basis`.
     """
 
     low: float
     high: float
     weights: np.ndarray
 
-    def __call__(self, view: View) -> View:
+    def __call__(self, view: RadiographView) -> RadiographView:
         """The view with the curve applied to its image."""
         scaled = ((view.image - self.low) / (self.high - self.low)).clamp(0, 1).cpu().double().numpy()
-        image = torch.from_numpy(tone_basis(scaled) @ self.weights).to(view.image)
+        image = torch.from_numpy(curve_basis(scaled) @ self.weights).to(view.image)
         return replace(view, image=image)
 
 
-def tone_curve(view: View, rendered: Tensor) -> ToneCurve | None:
+def contrast_curve(view: RadiographView, rendered: Tensor) -> ContrastCurve | None:
     """The increasing curve that makes a view most like a rendering at about the right pose.
 
     The similarities of the registration ignore brightness and contrast, but not the curve of a console: with a strong
@@ -65,7 +65,7 @@ def tone_curve(view: View, rendered: Tensor) -> ToneCurve | None:
     if high <= low:
         return None
     step = max(1, len(values) // MOST_PIXELS)
-    basis = tone_basis((values[::step] - low) / (high - low))
+    basis = curve_basis((values[::step] - low) / (high - low))
     # the constant is free: centred columns leave it out of the fit
     weights, _ = nnls(basis - basis.mean(axis=0), target[::step] - target[::step].mean())
-    return ToneCurve(low, high, weights) if weights.any() else None
+    return ContrastCurve(low, high, weights) if weights.any() else None

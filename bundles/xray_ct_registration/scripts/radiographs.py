@@ -76,9 +76,9 @@ def side_car(path: Path) -> Detector | None:
 class LoadViews(Transform):
     """Reads the X-rays of a case.
 
-    ``image`` becomes the first X-ray, a MetaTensor (1, columns, rows); its metadata hold ``views``, the list of `View`,
-    and ``paths``. The geometry comes from the DICOM header, from ``<name>_geometry.json`` beside the image, or from the
-    arguments.
+    ``image`` becomes the first X-ray, a MetaTensor (1, columns, rows); its metadata hold ``views``, a list of
+    `RadiographView`, and ``paths``. The geometry comes from the DICOM header, from ``<name>_geometry.json`` beside the
+    image, or from the arguments.
 
     Args:
         sdd: source-to-detector distance [mm] of files that do not say it.

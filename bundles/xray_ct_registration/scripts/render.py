@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .patient import PatientModel, reaching_detector
 from .pose_file import read_pose
 from .results import unit_range
 from .shared.drr.geometry import Detector
@@ -18,7 +19,6 @@ from .shared.drr.render import BACKENDS, render
 from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
 from .simulate import write_png
-from .subject import Subject, reaching_detector
 
 SUPERSAMPLE_LIMIT = 2048  # pixels along a side that are rendered at most for one average
 
@@ -59,19 +59,19 @@ def case_of(path: Path) -> str:
 
 
 def render_quality(
-    subject: Subject, pose: Tensor, detector: Detector, supersample: int = 2, backend: str | None = None
+    patient: PatientModel, pose: Tensor, detector: Detector, supersample: int = 2, backend: str | None = None
 ) -> Tensor:
     """Rendering (rows, columns) with ``supersample`` squared rays per pixel."""
     largest = max(1, SUPERSAMPLE_LIMIT // max(detector.rows, detector.columns))
     rays = min(supersample, largest)
     fine = detector.resized(detector.rows * rays, detector.columns * rays)
-    depth = float((pose[:3, 3] - subject.isocenter).norm()) + subject.radius_mm
-    image = render(subject.attenuation, pose[None], reaching_detector(fine, depth), subject.affine, backend)
+    depth = float((pose[:3, 3] - patient.isocenter).norm()) + patient.radius_mm
+    image = render(patient.attenuation, pose[None], reaching_detector(fine, depth), patient.affine, backend)
     return torch.nn.functional.avg_pool2d(image, rays)[0, 0]
 
 
 def render_results(
-    subject: Subject,
+    patient: PatientModel,
     pose_path: str | os.PathLike,
     output_dir: str | os.PathLike,
     size: Sequence[int] | None = None,
@@ -82,7 +82,7 @@ def render_results(
     """Write ``drr.png`` (16 bits) of each result.
 
     Args:
-        subject: the patient.
+        patient: the CT.
         pose_path: ``parameters.pt``, ``<case>_pose.json``, or a folder of results.
         output_dir: a folder per case is made in it; that of the results themselves adds to them.
         size: (rows, columns); that of the X-ray by default. The same area is shown, unless a spacing is given.
@@ -103,7 +103,7 @@ def render_results(
         if pixel_spacing is not None:
             row_mm, column_mm = np.broadcast_to(np.asarray(pixel_spacing, dtype=float), 2)
             detector = replace(detector, pixel_mm=(float(column_mm), float(row_mm)))
-        image = render_quality(subject, pose, detector, supersample, backend)
+        image = render_quality(patient, pose, detector, supersample, backend)
         written.append(Path(output_dir) / case_of(path) / "drr.png")
         write_png(unit_range(image), written[-1])
     return written

@@ -1,4 +1,4 @@
-"""The tone curve undoes what a console did to the contrast, and nothing else."""
+"""The contrast curve undoes what a console did to the contrast, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from bundles.xray_ct_registration.scripts.tone import tone_basis, tone_curve
+from bundles.xray_ct_registration.scripts.contrast import contrast_curve, curve_basis
 from bundles.xray_ct_registration.scripts.views import BORDER_PX, exposed, make_view
 from shared.drr.similarity import ncc, patch_ncc
 from tests.xray_ct_registration.patient import DETECTOR, a_pose, view_at
 
 
 def test_basis_is_increasing() -> None:
-    values = tone_basis(np.linspace(0, 1, 50))
+    values = curve_basis(np.linspace(0, 1, 50))
     assert (np.diff(values, axis=0) >= 0).all()
 
 
@@ -22,7 +22,7 @@ def test_gamma_is_undone(gamma: float) -> None:
     true = view_at(a_pose(1))
     low, high = true.image.min(), true.image.max()
     shown = make_view((((true.image - low) / (high - low)) ** gamma)[0, 0], DETECTOR)
-    curve = tone_curve(shown, true.image)
+    curve = contrast_curve(shown, true.image)
     assert curve is not None
     again = curve(shown)
     assert float(patch_ncc(again.image, true.image, 9, shown.mask)) > 0.99
@@ -31,7 +31,7 @@ def test_gamma_is_undone(gamma: float) -> None:
 
 def test_curve_is_increasing_and_keeps_the_mask() -> None:
     view = view_at(a_pose(1))
-    curve = tone_curve(view, view.image**2)
+    curve = contrast_curve(view, view.image**2)
     assert curve is not None
     again = curve(view)
     order = view.image.flatten().argsort()
@@ -41,7 +41,7 @@ def test_curve_is_increasing_and_keeps_the_mask() -> None:
 
 def test_an_inverted_picture_gets_no_curve() -> None:
     view = view_at(a_pose(1))
-    assert tone_curve(view, -view.image) is None
+    assert contrast_curve(view, -view.image) is None
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from .prepared_ct import PreparedCt
 from .shared.engines.case_evaluator import CaseDataset, CaseFailure
 from .shared.evaluation.reports import plain
 from .shared.geometry.masks import present_labels
@@ -21,43 +22,42 @@ from .shared.io.errors import CaseError
 from .shared.io.itk_images import write_image
 from .shared.io.json_files import write_json
 from .shared.pictures.volume_preview import three_planes
-from .study import Study
 from .transform_file import grid_values, write_transform
 
 logger = logging.getLogger(__name__)
 
 
-def coregistration_of(study: Study) -> dict[str, Any]:
-    """The report of the co-registration of a study; empty where it had none."""
-    return next((step for step in study.steps if step["step"] == "coregister"), {})
+def coregistration_of(prepared: PreparedCt) -> dict[str, Any]:
+    """The report of the co-registration of a prepared; empty where it had none."""
+    return next((step for step in prepared.steps if step["step"] == "coregister"), {})
 
 
-def case_report(study: Study) -> dict[str, Any]:
+def case_report(prepared: PreparedCt) -> dict[str, Any]:
     """Report of a case for JSON."""
     return {
-        "case": study.case,
-        "source": study.source,
-        "mirrored": study.mirrored,
-        "labels": [] if study.mask is None else present_labels(study.label_array()),
-        "coregistration_failed": coregistration_of(study).get("failed"),
-        "warnings": list(study.warnings),
-        "steps": list(study.steps),
-        "preprocessed_grid": grid_values(study.ct),
+        "case": prepared.case,
+        "source": prepared.source,
+        "mirrored": prepared.mirrored,
+        "labels": [] if prepared.mask is None else present_labels(prepared.label_array()),
+        "coregistration_failed": coregistration_of(prepared).get("failed"),
+        "warnings": list(prepared.warnings),
+        "steps": list(prepared.steps),
+        "preprocessed_grid": grid_values(prepared.ct),
     }
 
 
-def case_picture(study: Study) -> Image.Image:
+def case_picture(prepared: PreparedCt) -> Image.Image:
     """Three planes of a case: its labels in colour, after a co-registration those of the reference in white."""
-    found = coregistration_of(study)
-    title = study.case + (", mirrored" if study.mirrored else "")
+    found = coregistration_of(prepared)
+    title = prepared.case + (", mirrored" if prepared.mirrored else "")
     if found:
         verdict = "NOT TO BE TRUSTED" if found["failed"] else "ok"
         title += f", co-registered to {found['reference']} (white): {verdict}, NCC {found['ncc']:.2f}"
-    return three_planes(study.ct, study.mask, study.comparison, title=title)
+    return three_planes(prepared.ct, prepared.mask, prepared.comparison, title=title)
 
 
-class SaveStudy:
-    """Write a preprocessed CT: ``__call__(study)`` gives its row of the table of all cases.
+class SavePrepared:
+    """Write a preprocessed CT: ``__call__(prepared)`` gives its row of the table of all cases.
 
     ``<case>.nii.gz``, ``<case>_seg.nii.gz``, ``<case>_preview.png``, ``<case>_transform.json`` and, when all of them
     are there, ``<case>_report.json``.
@@ -69,28 +69,28 @@ class SaveStudy:
     def __init__(self, output_dir: str | os.PathLike) -> None:
         self.output_dir = Path(output_dir)
 
-    def __call__(self, study: Study) -> dict[str, Any]:
-        write_image(study.ct, self.output_dir / f"{study.case}.nii.gz")
-        if study.mask is not None:
-            write_image(study.mask, self.output_dir / f"{study.case}_seg.nii.gz")
-        with atomic_path(self.output_dir / f"{study.case}_preview.png") as path:
-            case_picture(study).save(path, format="png")
+    def __call__(self, prepared: PreparedCt) -> dict[str, Any]:
+        write_image(prepared.ct, self.output_dir / f"{prepared.case}.nii.gz")
+        if prepared.mask is not None:
+            write_image(prepared.mask, self.output_dir / f"{prepared.case}_seg.nii.gz")
+        with atomic_path(self.output_dir / f"{prepared.case}_preview.png") as path:
+            case_picture(prepared).save(path, format="png")
         values = {
-            "case": study.case,
-            "source": study.source,
-            "mirrored": study.mirrored,
-            "moves": list(study.moves),
-            "preprocessed_grid": grid_values(study.ct),
+            "case": prepared.case,
+            "source": prepared.source,
+            "mirrored": prepared.mirrored,
+            "moves": list(prepared.moves),
+            "preprocessed_grid": grid_values(prepared.ct),
         }
-        write_transform(self.output_dir / f"{study.case}_transform.json", values, study.matrix)
-        write_json(self.output_dir / f"{study.case}_report.json", plain(case_report(study)))
-        failed = coregistration_of(study).get("failed")
+        write_transform(self.output_dir / f"{prepared.case}_transform.json", values, prepared.matrix)
+        write_json(self.output_dir / f"{prepared.case}_report.json", plain(case_report(prepared)))
+        failed = coregistration_of(prepared).get("failed")
         return {
-            "case": study.case,
-            "source": study.source,
-            "mirrored": study.mirrored,
+            "case": prepared.case,
+            "source": prepared.source,
+            "mirrored": prepared.mirrored,
             "coregistration": {None: "", False: "ok", True: "failed"}[failed],
-            "warnings": "; ".join(study.warnings),
+            "warnings": "; ".join(prepared.warnings),
         }
 
 
@@ -108,7 +108,7 @@ def check_output(items: Sequence[Mapping[str, Any]], output_dir: Path) -> None:
 
 
 def preprocess_cases(dataset: CaseDataset, output_dir: str | os.PathLike) -> None:
-    """Take all cases through their transforms, the last of which is :class:`SaveStudy`, and write ``summary.csv``.
+    """Take all cases through their transforms, the last of which is :class:`SavePrepared`, and write ``summary.csv``.
 
     Args:
         dataset: of cases whose transform gives the rows of the table.
