@@ -102,7 +102,8 @@ def run() -> list[dict]:
         folder = write_hands(Path(temporary) / "hands")
         parser = in_bundle("inference.json")
         annotated = {"dataset_dir": str(folder), "landmarks": str(folder / "landmarks.csv")}
-        parser["dataset#data"] = {"_target_": "scripts.data.hand_datalist", "landmark_set": "@landmark_set", **annotated}
+        annotated["landmark_set"] = "@landmark_set"
+        parser["dataset#data"] = {"_target_": "scripts.data.hand_datalist", **annotated}
         dataset = parser.get_parsed_content("dataset")
         items = [dataset[index] for index in range(len(dataset))]
         network = parser.get_parsed_content("network").eval()

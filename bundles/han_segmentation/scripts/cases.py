@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from .organs import OrganTable
-from .shared.io.cases import VOLUME_SUFFIXES, find_cases, holds_dicom, image_suffix, visible
+from .shared.io.cases import find_cases
 from .shared.io.errors import CaseError
+from .shared.io.file_names import VOLUME_SUFFIXES, image_suffix, is_dicom, visible
 
 RESULTS = ("_segmentation", "_attention")  # ends of the names of volumes that this bundle writes
 
@@ -124,7 +125,7 @@ def case_folders(folder: Path, table: OrganTable) -> list[dict[str, Any]]:
 
     A folder that is wrong is a case as well, with the reason under "problem": reading it will fail, not the others.
     """
-    if holds_dicom(folder):
+    if any(path.is_file() and is_dicom(path) for path in visible(folder)):
         return [{"case": folder.name, "ct": str(folder)}]
     try:
         item = case_of_folder(folder, table)

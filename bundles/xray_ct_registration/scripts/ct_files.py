@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .shared.io.cases import find_cases, image_suffix
+from .shared.io.cases import find_cases
 from .shared.io.errors import CaseError
+from .shared.io.file_names import image_suffix
 from .shared.io.itk_images import read_image, resample, same_grid, to_sitk
 from .shared.io.volumes import VolumeReader
 

@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 from torch import Tensor
 
 from .shared.drr.geometry import Detector
-from .shared.io.cases import is_dicom
 from .shared.io.errors import CaseError
+from .shared.io.file_names import is_dicom
 from .shared.io.readers import XrayReader
 from .shared.xray.attenuation import (
     ABSORBING,

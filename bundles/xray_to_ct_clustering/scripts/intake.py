@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from .shared.io.cases import is_dicom
 from .shared.io.errors import CaseError
+from .shared.io.file_names import is_dicom
 from .shared.io.readers import XrayReader
 from .shared.xray.attenuation import ABSORBING, MAX_ASPECT, MIN_SIZE, attenuation, header_spacing, read_dicom
 

@@ -6,9 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from .shared.io.cases import PICTURE_SUFFIXES, VOLUME_SUFFIXES, image_suffix, is_dicom, visible
 from .shared.io.dicom import read_header
 from .shared.io.errors import CaseError
+from .shared.io.file_names import PICTURE_SUFFIXES, VOLUME_SUFFIXES, image_suffix, is_dicom, visible
 
 WORDS = {
     "frontal": ("frontal", "front", "pa", "ap"),
