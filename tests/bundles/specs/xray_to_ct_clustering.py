@@ -117,6 +117,10 @@ SPEC = BundleSpec(
     check_result=check_result,
     metric=("summary", "psnr"),
     tensorboard=("train_loss", "psnr", "loss_cluster", "position_accuracy"),
+    different_defaults={
+        "amp": "training is in bfloat16, as the shipped weights were; inference in full precision",
+        "refuse": "an evaluation measures the cases that fail the checks as well",
+    },
     bad_inputs=BAD_INPUTS,
     bad_calls=BAD_CALLS,
 )
