@@ -57,6 +57,18 @@ def image_stem(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix)] or path.name
 
 
+def single_path(data: Sequence[str | os.PathLike] | str | os.PathLike) -> Path:
+    """The only path of what MONAI hands to a reader.
+
+    Raises:
+        ValueError: when there are several.
+    """
+    paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    if len(paths) != 1:
+        raise ValueError(f"one path expected, got {len(paths)}")
+    return Path(paths[0])
+
+
 def visible(folder: Path) -> list[Path]:
     """Content of a folder in the order of names, without hidden entries and the ones that macOS adds to archives."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))

@@ -14,11 +14,10 @@ import SimpleITK as sitk
 from monai.data import ImageReader
 from pydicom.dataset import Dataset
 
-from .cases import is_dicom, visible
+from .cases import is_dicom, single_path, visible
 from .dicom import read_header
 from .errors import CaseError, one_line
 from .image_files import DAMAGED, LPS_TO_RAS, check_affine, check_finite, read_grid, read_itk
-from .readers import single_path
 
 TAGS = [
     "SeriesInstanceUID",
