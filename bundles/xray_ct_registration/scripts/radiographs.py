@@ -77,8 +77,8 @@ class LoadViews(Transform):
     """Reads the X-rays of a case.
 
     ``image`` becomes the first X-ray, a MetaTensor (1, columns, rows); its metadata hold ``views``, a list of
-    `RadiographView`, ``paths``, and ``intake``, what is known about each: its ``pixel_size``, ``orientation`` and ``warnings``. The
-    geometry comes from the arguments, the side car ``<name>_geometry.json`` beside the image, or the DICOM header.
+    `RadiographView`, ``paths``, and ``intake``, what is known about each: its ``pixel_size``, ``orientation`` and
+    ``warnings``. The geometry comes from the arguments, the side car ``<name>_geometry.json`` beside the image, or the DICOM header.
 
     Args:
         sdd: source-to-detector distance [mm].

@@ -56,8 +56,9 @@ def write_dicom(image: Tensor, geometry: BiplanarGeometry, view: str, case: str,
     data.BitsAllocated, data.BitsStored, data.HighBit = 16, BITS, BITS - 1
     values = image / image.max().clamp(min=1e-6) * (2**BITS - 1)
     data.Rows, data.Columns = image.shape
-    distances = (None, None) if geometry.parallel else (geometry.sdd_mm, geometry.source_to_isocenter_mm)
-    write_geometry(data, *distances, geometry.pixel_mm)
+    if not geometry.parallel:
+        write_geometry(data, sdd=geometry.sdd_mm, sod=geometry.source_to_isocenter_mm)
+    write_geometry(data, pixel_spacing=geometry.pixel_mm)
     data.PixelData = values.round().numpy().astype(np.uint16).tobytes()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
