@@ -78,7 +78,8 @@ class LoadViews(Transform):
 
     ``image`` becomes the first X-ray, a MetaTensor (1, columns, rows); its metadata hold ``views``, a list of
     `RadiographView`, ``paths``, and ``intake``, what is known about each: its ``pixel_size``, ``orientation`` and
-    ``warnings``. The geometry comes from the arguments, the side car ``<name>_geometry.json`` beside the image, or the DICOM header.
+    ``warnings``. The geometry comes from the arguments, the side car ``<name>_geometry.json`` beside the image, or the
+    DICOM header.
 
     Args:
         sdd: source-to-detector distance [mm].
