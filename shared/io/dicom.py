@@ -140,22 +140,3 @@ def displayed_pixels(path: str | os.PathLike, data: Dataset) -> np.ndarray:
     if padding is not None:
         shown = np.where(padding, inside.min(), shown)
     return shown
-
-
-def pixel_spacing(data: Dataset) -> tuple[tuple[float, float] | None, str]:
-    """Distance between pixel centres of a radiograph.
-
-    A calibrated spacing comes first, then that on the detector, brought to the patient by the magnification where it is
-    given, then that of a scanned film.
-
-    Returns:
-        mm along x and y, or None; name of the DICOM attribute or "none".
-    """
-    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        value = data.get(name)
-        if not value or len(value) != 2 or not all(0.001 < float(size) < 10 for size in value):
-            continue
-        magnification = float(data.get("EstimatedRadiographicMagnificationFactor") or 1)
-        scale = 1 / magnification if name == "ImagerPixelSpacing" and magnification > 0 else 1.0
-        return (float(value[1]) * scale, float(value[0]) * scale), name  # DICOM names the distance of rows first
-    return None, "none"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
@@ -55,3 +57,15 @@ def image_stem(path: Path) -> str:
 def visible(folder: Path) -> list[Path]:
     """Content of a folder in the order of names, without hidden entries and the ones that macOS adds to archives."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
+
+
+def single_path(data: Sequence[str | os.PathLike] | str | os.PathLike) -> Path:
+    """The only path of what MONAI hands to a reader.
+
+    Raises:
+        ValueError: when there are several.
+    """
+    paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    if len(paths) != 1:
+        raise ValueError(f"one path expected, got {len(paths)}")
+    return Path(paths[0])

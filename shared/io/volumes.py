@@ -15,10 +15,9 @@ from .cases import SERIES, series_slices
 from .dicom_series import read_stack, series_stack
 from .enhanced_dicom import read_enhanced
 from .errors import CaseError
-from .file_names import is_dicom
+from .file_names import is_dicom, single_path
 from .image_files import check_affine, check_finite, read_grid, says_orientation
 from .intake import INTAKE, facts_text
-from .readers import single_path
 
 ENDS = {"L": (0, -1), "R": (0, 1), "P": (1, -1), "A": (1, 1), "I": (2, -1), "S": (2, 1)}
 

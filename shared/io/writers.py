@@ -14,7 +14,7 @@ from monai.transforms import SaveImaged
 from monai.utils import convert_to_numpy
 
 from .atomic import atomic_path
-from .cases import image_suffix
+from .file_names import image_suffix
 from .itk_images import to_sitk, write_image
 
 # Of a result by that of its input; NIfTI for every other.

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 import numpy as np
 from pydicom.dataset import Dataset
 
-from ..io.dicom import displayed_pixels, read_header
-from ..io.errors import CaseError
-from ..io.readers import TOMOGRAPHIC, check_radiograph
-from .dicom import detector_spacing
-
 Absorbing = Literal["auto", "bright", "dark", "intensity"]
 ABSORBING = ("auto", "bright", "dark", "intensity")
 SHOWN_PERCENTILES = (0.1, 99.9)  # collimator edges and burnt-in text lie outside
-MIN_SIZE, MAX_ASPECT = 32, 10.0
-WINDOWS = ("WindowCenter", "WindowWidth", "VOILUTSequence", "VOILUTFunction")
 
 
 def attenuation(values: np.ndarray, absorbing: str) -> np.ndarray:
@@ -59,43 +51,3 @@ def dicom_absorbing(data: Dataset) -> str:
         return "dark"
     inverted = data.get("PhotometricInterpretation") == "MONOCHROME1"
     return "dark" if inverted != (data.get("Modality") in ("XA", "RF")) else "bright"
-
-
-def header_spacing(data: Dataset) -> tuple[tuple[float, float], str] | None:
-    """Pixel size on the detector along u and v in mm, and the DICOM attribute that it comes from; None where unknown.
-
-    A scanned film was the detector itself.
-    """
-    name = "ImagerPixelSpacing" if data.get("ImagerPixelSpacing") else "PixelSpacing"
-    spacing = detector_spacing(data)
-    if spacing is None and data.get("NominalScannedPixelSpacing"):
-        rows, columns = data.NominalScannedPixelSpacing
-        name, spacing = "NominalScannedPixelSpacing", (float(columns), float(rows))
-    if spacing is None or not all(0.001 < size < 10 for size in spacing):
-        return None
-    return spacing, name
-
-
-def read_dicom(path: str | os.PathLike, absorbing: str) -> tuple[np.ndarray, Dataset, str]:
-    """Attenuation (rows, columns) of a DICOM radiograph, its header, and how its values were taken.
-
-    The window for display is not applied: it would cut off what lies outside of it.
-
-    Raises:
-        CaseError: when it is no single radiograph.
-    """
-    data = read_header(path)
-    if (kind := TOMOGRAPHIC.get(data.get("Modality", ""))) is not None:
-        raise CaseError(path, f"is {kind}", "give a radiograph (CR, DX, RG, RF, XA)")
-    chosen = dicom_absorbing(data) if absorbing == "auto" else absorbing
-    for name in WINDOWS:
-        if name in data:
-            del data[name]
-    data.PhotometricInterpretation = (
-        "MONOCHROME2"
-        if data.get("PhotometricInterpretation") == "MONOCHROME1"
-        else data.get("PhotometricInterpretation")
-    )
-    values = displayed_pixels(path, data)
-    check_radiograph(path, values.T, MIN_SIZE, MAX_ASPECT)
-    return attenuation(values, chosen), data, chosen

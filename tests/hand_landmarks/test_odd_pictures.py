@@ -22,7 +22,7 @@ from shared.io.cases import find_cases
 from tests.bundles.processes import bundle_command, run_quickly
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "hand_landmarks"
-READER = "shared.io.readers.XrayReader"
+READER = "shared.xray.reader.XrayReader"
 HAND = read_landmark_set()
 SIZE = 500
 WEDGE = 0.3

@@ -17,6 +17,7 @@ from bundles.hand_landmarks.scripts.pictures import landmark_map
 from bundles.hand_landmarks.scripts.results import HandResultd, implausible_bones
 from shared.io.errors import CaseError
 from shared.io.point_files import LandmarkRow
+from shared.xray.pixel_size import on_detector
 
 SHAPE = (400, 600)
 HAND = read_landmark_set()
@@ -28,7 +29,8 @@ def images(spacing: float | None = None) -> dict:
     size = spacing or 1.0
     affine = torch.diag(torch.tensor([-size, -size, 1.0, 1.0], dtype=torch.float64))
     meta = {"original_affine": affine, "filename_or_obj": "a.png", "spatial_shape": SHAPE}
-    meta["spacing_source"] = "dicom" if spacing else "none"
+    pixel_size = on_detector((size, size), "PixelSpacing").content() if spacing else None
+    meta["intake"] = json.dumps({"pixel_size": pixel_size, "orientation": "unknown", "warnings": []})
     original = MetaTensor(torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(0)), affine=affine, meta=meta)
     step = torch.diag(torch.tensor([2.0, 2.0, 1.0, 1.0], dtype=torch.float64))
     step[:2, 3] = 0.5
@@ -42,7 +44,7 @@ def test_points_come_in_pixels_of_the_file(tmp_path):
     result = json.loads((tmp_path / "a_landmarks.json").read_text())
     assert np.allclose([[m["x"], m["y"]] for m in result["landmarks"]], POINTS, atol=2e-3)
     assert result["mm_per_pixel"][0] == pytest.approx(50 / 90, rel=0.05)
-    assert "50 mm" in result["mm_per_pixel_source"] and result["side"] == "left" and result["warnings"] == []
+    assert "50 mm" in result["pixel_size"]["from"] and result["side"] == "left" and result["warnings"] == []
     labels = data["pred"][0]
     assert tuple(labels.shape) == SHAPE
     for index in (0, 20, 36):
@@ -53,7 +55,7 @@ def test_points_come_in_pixels_of_the_file(tmp_path):
 def test_dicom_spacing_wins_over_the_wrist(tmp_path):
     HandResultd(HAND, output_dir=str(tmp_path))(images(spacing=0.2))
     result = json.loads((tmp_path / "a_landmarks.json").read_text())
-    assert result["mm_per_pixel"] == [0.2, 0.2] and result["mm_per_pixel_source"] == "dicom"
+    assert result["mm_per_pixel"] == [0.2, 0.2] and result["pixel_size"]["from"] == "PixelSpacing"
 
 
 def warnings_of(data: dict) -> list[str]:

@@ -21,7 +21,7 @@ from bundles.hand_landmarks.scripts.transforms import (
     reference_quantiles,
 )
 from shared.io.errors import CaseError
-from shared.io.readers import XrayReader
+from shared.xray.reader import XrayReader
 
 CANVAS = (192, 256)
 

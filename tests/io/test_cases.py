@@ -253,7 +253,7 @@ CONFIG = {
     "dataset": {
         "_target_": "monai.data.Dataset",
         "data": "@cases",
-        "transform": {"_target_": "LoadImaged", "keys": "image", "reader": "shared.io.readers.XrayReader"},
+        "transform": {"_target_": "LoadImaged", "keys": "image", "reader": "shared.xray.reader.XrayReader"},
     },
     "loader": {"_target_": "DataLoader", "dataset": "@dataset", "num_workers": "@num_workers"},
     "run": [{"_target_": "shared.engines.terminal.start"}, "$list(@loader)"],

@@ -30,6 +30,7 @@ from bundles.xray_ct_registration.scripts.views import make_view
 from bundles.xray_ct_registration.scripts.visualize import visualize_results
 from shared.drr.geometry import project_points
 from shared.io.json_files import write_json
+from shared.xray.pixel_size import on_detector
 from tests.bundles.processes import run_bundle
 from tests.xray_ct_registration.patient import DETECTOR, SPACE, a_pose, patient, pose_of, view_at, volume
 
@@ -129,7 +130,9 @@ def results(tmp_path_factory):
     view = make_view(film(integrals, torch.Generator().manual_seed(0), degrade=False), DETECTOR)
     answer = (true - SPACE.middle + torch.tensor([0.03, 0.02, -0.03, 4.0, 8.0, -3.0])).float()
     answer[3:] /= 1000
-    meta = {"views": [view], "paths": ["xray.png"], "filename_or_obj": "xray.png"}
+    size = on_detector((1.0, 1.0), "option").content()
+    known = {"orientation": "option", "pixel_size": size, "sdd_from": "option", "absorbing": "bright", "warnings": []}
+    meta = {"views": [view], "paths": ["xray.png"], "intake": [known], "filename_or_obj": "xray.png"}
     image = MetaTensor(view.image[0].mT.contiguous(), meta=meta)
     inferer = RegistrationInferer(patient(), SPACE, DETECTOR, SCHEDULE, multistart=False)
     with torch.no_grad():  # as evaluators run

@@ -17,14 +17,15 @@ from bundles.xray_to_ct_clustering.scripts.standard_view import (
     collimated,
     field,
     find_position,
-    on_detector,
     positions,
+    resampled,
     standard_view,
     view_geometry,
 )
 from shared.drr.geometry import project_points
 from shared.io.errors import CaseError
 from shared.networks.clustering.biplanar import BiplanarGeometry
+from shared.xray.pixel_size import on_detector
 from tests.xray_to_ct_clustering.xrays import GEOMETRY, appearance, as_bytes, pair, write_pngs
 
 KNOWN = Options(pixel_spacing=6.4, sdd=1800.0, orientation="as_is", absorbing="bright")
@@ -47,8 +48,8 @@ def test_dicom_says_everything_itself(tmp_path):
         write_dicom(pair()[0], geometry, view, "a", path)
         picture = read_view(path, view, Options())
         assert (picture.sdd_mm, picture.source_mm, picture.projection) == (1500.0, 1300.0, projection)
-        assert picture.polarity_known and picture.upright and picture.warnings == []
-        got, _ = view_geometry(picture, GEOMETRY, view)
+        assert picture.polarity_known and picture.orientation == "header" and picture.warnings == []
+        got, *_ = view_geometry(picture, GEOMETRY, view)
         assert got.pixel_mm == pytest.approx(geometry.pixel_mm) and got.sdd_mm == 1500.0
 
 
@@ -68,7 +69,7 @@ def test_orientation_and_polarity_of_a_header_are_undone(tmp_path, directions, i
     data.PixelData = np.ascontiguousarray(stored).astype(np.uint16).tobytes()
     data.save_as(tmp_path / "b.dcm")
     first, second = (read_view(tmp_path / name, "frontal", Options()) for name in ("a.dcm", "b.dcm"))
-    assert second.upright and np.abs(first.pixels - second.pixels).max() < 1e-3
+    assert second.orientation == "header" and np.abs(first.pixels - second.pixels).max() < 1e-3
 
 
 def test_directions_that_do_not_fit_the_view_are_no_orientation():
@@ -104,7 +105,7 @@ def test_a_point_lies_on_the_detector_where_it_lies_on_the_picture():
     column, row = project_points(point, fine.poses()[:1], fine.detector())[0, 0].tolist()
     pixels = np.zeros((300, 200), np.float32)
     pixels[round(row) - 6 : round(row) + 7, round(column) - 6 : round(column) + 7] = 1
-    image, covered = on_detector(pixels, (1.5, 1.5), geometry)
+    image, covered = resampled(pixels, (1.5, 1.5), geometry)
     rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     centre = [float((image * axis).sum() / image.sum()) for axis in (columns, rows)]
     expected = project_points(point, geometry.poses()[:1], geometry.detector())[0, 0].tolist()
@@ -134,14 +135,17 @@ def test_what_is_not_known_is_assumed_and_said(tmp_path):
     got = standard_view(read_view(path, "frontal", Options()), GEOMETRY, appearance(), "frontal")
     said = " ".join(got.warnings)
     assert "pixel size is not known" in said and "1800 mm are assumed" in said
-    assert got.facts["mm_per_pixel_source"] == "assumed" and got.facts["projection_source"] == "assumed"
+    assert (
+        got.facts["pixel_size"]["from"] == "assumed: a picture 430 mm long"
+        and got.facts["projection_source"] == "assumed"
+    )
     small = Options(pixel_spacing=1.0)
     assert "is its pixel size right" in " ".join(read_view(path, "frontal", small).warnings)
 
 
 def test_distances_that_contradict_each_other_do_not_break_the_geometry():
-    picture = Picture(np.zeros((4, 4)), (1.0, 1.0), sdd_mm=1000.0, source_mm=1200.0)
-    geometry, _ = view_geometry(picture, GEOMETRY, "frontal")
+    picture = Picture(np.zeros((4, 4)), on_detector((1.0, 1.0), "option"), sdd_mm=1000.0, source_mm=1200.0)
+    geometry, *_ = view_geometry(picture, GEOMETRY, "frontal")
     assert 0 < geometry.source_to_isocenter_mm < geometry.sdd_mm == 1000.0
     assert geometry.isocenter_pixel_mm == pytest.approx(GEOMETRY.isocenter_pixel_mm)
 

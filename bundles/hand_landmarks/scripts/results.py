@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from .radius import radius_mm, read_calibration
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.point_files import landmark_result, write_landmarks
+from .shared.xray.pixel_size import PixelSize
 
 BESIDE_MM = 25.0
 """How far soft tissue and a sleeve may reach beyond the outermost landmarks."""
@@ -136,7 +138,8 @@ def hand_result(
     size = np.array(original.shape[1:])
     file_mm = pixel_sizes(original.meta["original_affine"])
     isotropic = points * file_mm
-    warnings = []
+    intake = json.loads(original.meta["intake"])
+    warnings = [*intake["warnings"]]
     if hand:
         warnings.append(f"hand {hand} in this picture, counted from the left")
     if image.meta.get("inverted"):
@@ -159,11 +162,12 @@ def hand_result(
     # The size of this hand by convention is 50 mm, whatever it is in truth: errors were measured on that scale.
     by_size = landmark_set.mm_per_unit(isotropic)
     radii = np.full(len(names), np.nan) if calibration is None else radius_mm(confidence, calibration)
-    if original.meta.get("spacing_source", "none") == "none":
-        mm_per_pixel = (by_size * file_mm).tolist()
+    pixel_size = intake["pixel_size"]
+    if pixel_size is None:
+        across, down = (by_size * file_mm).tolist()
         source = f"{landmark_set.size_name} taken as {landmark_set.size_mm:g} mm"
+        pixel_size = PixelSize((across, down), source, None).content()
     else:
-        mm_per_pixel, source = file_mm.tolist(), str(original.meta["spacing_source"])
         radii = radii / by_size
     result = landmark_result(
         case,
@@ -173,8 +177,9 @@ def hand_result(
         confidence,
         warnings,
         side=side,
-        mm_per_pixel=[round(value, 6) for value in mm_per_pixel],
-        mm_per_pixel_source=source,
+        mm_per_pixel=pixel_size["mm"],
+        pixel_size=pixel_size,
+        orientation="recognised",  # the inferer turns and mirrors every hand by itself
     )
     for mark in result["landmarks"]:
         if np.isfinite(radii[mark["index"]]):

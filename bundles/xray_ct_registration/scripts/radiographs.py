@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,51 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from .shared.drr.geometry import Detector
 from .shared.io.cases import find_cases
 from .shared.io.errors import CaseError
 from .shared.xray.attenuation import Absorbing
 from .views import make_view
-from .xray_input import read_xray
+from .xray_input import read_view
 
 ADVICE = 'give [{"image": file, "camera_to_first": 4x4 matrix}, ...] under "views"'
-SIDE_CAR = "_geometry.json"
 
 
 def read_views(path: Path) -> dict[str, Any]:
     """Case of a ``views.json``: {"case", "views": [{"image", "camera_to_first"}, ...]}; paths relative to the file.
 
+    ``camera_to_first`` (4, 4) is rigid: a rotation, millimetres, and a last row of 0 0 0 1.
+
     Raises:
-        CaseError: where the file has another form.
+        CaseError: where the file has another form, or names an image that is not there.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        images = [str(path.parent / view["image"]) for view in content["views"]]
-        matrices = [view["camera_to_first"] for view in content["views"]]
-        rigid = torch.tensor(matrices, dtype=torch.float64).reshape(-1, 4, 4)
+        images = [path.parent / view["image"] for view in content["views"]]
+        matrices = torch.tensor([view["camera_to_first"] for view in content["views"]], dtype=torch.float64)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CaseError(path, "is no list of views", ADVICE) from error
-    turn = rigid[:, :3, :3]
-    if not images or not torch.allclose(turn @ turn.mT, torch.eye(3).double(), atol=1e-3):
-        raise CaseError(path, "holds a camera_to_first that is not rigid", ADVICE)
-    return {"image": images[0], "case": str(content.get("case", path.parent.name)), "views": str(path)}
+    if not images or matrices.shape != (len(images), 4, 4):
+        raise CaseError(path, "is no list of views", ADVICE)
+    for image, matrix in zip(images, matrices, strict=True):
+        if problem := rigid_problem(matrix):
+            raise CaseError(path, f"holds a camera_to_first of {image.name} that {problem}", ADVICE)
+        if not image.is_file():
+            raise CaseError(
+                path, f"names {image}, which is no file", "give the path of the image as seen from this file"
+            )
+    return {"image": str(images[0]), "case": str(content.get("case", path.parent.name)), "views": str(path)}
+
+
+def rigid_problem(matrix: torch.Tensor) -> str:
+    """Why a (4, 4) matrix is no rotation with a translation in mm; "" where it is one."""
+    turn = matrix[:3, :3]
+    if not torch.isfinite(matrix).all():
+        return "holds numbers that are not finite"
+    if not torch.allclose(matrix[3], torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=matrix.dtype), atol=1e-6):
+        return "has another last row than 0 0 0 1"
+    if not torch.allclose(turn @ turn.mT, torch.eye(3, dtype=matrix.dtype), atol=1e-3):
+        return "is not rigid"
+    return "" if torch.linalg.det(turn) > 0 else "mirrors"
 
 
 def registration_cases(dataset_dir: str | os.PathLike) -> list[dict[str, Any]]:
@@ -57,33 +73,18 @@ def registration_cases(dataset_dir: str | os.PathLike) -> list[dict[str, Any]]:
     return find_cases(dataset_dir, "xray")
 
 
-def side_car(path: Path) -> Detector | None:
-    """Detector from ``<name>_geometry.json`` beside an image, None where there is none.
-
-    Raises:
-        CaseError: where it cannot be read.
-    """
-    beside = path.with_name(path.name.split(".")[0] + SIDE_CAR)
-    if not beside.is_file():
-        return None
-    try:
-        return Detector.from_dict(json.loads(beside.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        advice = "give rows, columns, mm_per_pixel, principal_point_offset_mm and sdd"
-        raise CaseError(beside, "is no geometry of a detector", advice) from error
-
-
 class LoadViews(Transform):
     """Reads the X-rays of a case.
 
     ``image`` becomes the first X-ray, a MetaTensor (1, columns, rows); its metadata hold ``views``, a list of
-    `RadiographView`, and ``paths``. The geometry comes from the DICOM header, from ``<name>_geometry.json`` beside the
-    image, or from the arguments.
+    `RadiographView`, ``paths``, and ``intake``, what is known about each: its ``pixel_size``, ``orientation`` and
+    ``warnings``. The geometry comes from the arguments, the side car ``<name>_geometry.json`` beside the image, or the
+    DICOM header.
 
     Args:
-        sdd: source-to-detector distance [mm] of files that do not say it.
-        pixel_spacing: distance of rows and columns [mm], or one number, likewise.
-        absorbing: see `xray_input.read_xray`.
+        sdd: source-to-detector distance [mm].
+        pixel_spacing: distance of rows and columns [mm], or one number.
+        absorbing: see `shared.xray.intake.Given`.
     """
 
     def __init__(
@@ -102,15 +103,21 @@ class LoadViews(Transform):
             paths = [str(table.parent / view["image"]) for view in listed]
             matrices = [torch.tensor(view["camera_to_first"], dtype=torch.float64) for view in listed]
             poses = [torch.linalg.inv(matrices[0]) @ matrix for matrix in matrices]
-        views = []
+        views, intake = [], []
         for path, pose in zip(paths, poses, strict=True):
-            beside = side_car(Path(path))
-            sdd = beside.sdd if beside else self.sdd
-            spacing = list(beside.pixel_mm[::-1]) if beside else self.pixel_spacing
-            xray = read_xray(path, sdd, spacing, self.absorbing)
-            detector = replace(xray.detector, offset_mm=beside.offset_mm) if beside else xray.detector
-            views.append(make_view(xray.image[0, 0], detector, pose))
-        meta = {"filename_or_obj": paths[0], "views": views, "paths": paths}
+            xray, detector = read_view(path, self.sdd, self.pixel_spacing, self.absorbing)
+            views.append(make_view(torch.from_numpy(xray.pixels), detector, pose))
+            intake.append(
+                {
+                    # the pose is looked for in the view that the options say, and the picture taken as it lies
+                    "orientation": "option",
+                    "pixel_size": xray.pixel_size.content() if xray.pixel_size is not None else None,
+                    "sdd_from": xray.sources["sdd"],
+                    "absorbing": xray.absorbing,
+                    "warnings": xray.warnings,
+                }
+            )
+        meta = {"filename_or_obj": paths[0], "views": views, "paths": paths, "intake": intake}
         return {**data, "image": MetaTensor(views[0].image[0].mT.contiguous(), meta=meta)}
 
 

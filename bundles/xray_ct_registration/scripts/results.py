@@ -16,6 +16,7 @@ from .patient import PatientModel, render_patient
 from .pose_file import pose_content
 from .register import Registration
 from .shared.io.atomic import atomic_path
+from .shared.io.file_names import image_stem
 from .shared.io.json_files import write_json
 from .shared.pictures.plots import save_figure
 from .simulate import write_png
@@ -75,6 +76,7 @@ class SaveRegistration(Transform):
         result: Registration = data["pred"]
         image: MetaTensor = data["image"]
         views: list[RadiographView] = image.meta["views"]
+        intake: list[dict[str, Any]] = image.meta["intake"]
         case = str(data.get("case", "case"))
         folder = self.output_dir / case
         finals = view_poses(result.camera_to_world[None], views)
@@ -100,14 +102,15 @@ class SaveRegistration(Transform):
             "similarity": result.similarity,
             "start": result.start,
             "confidence": result.confidence.to_dict(),
-            "warnings": result.confidence.reasons,
+            **{name: intake[0][name] for name in ("orientation", "pixel_size", "sdd_from", "absorbing")},
+            "warnings": [line for view in intake for line in view["warnings"]] + result.confidence.reasons,
             "ct": self.patient.path,
             "initial_camera_to_world": result.initial_camera_to_world.tolist(),
         }
         if len(views) > 1:
             more["views"] = [
-                pose_content(Path(path).name.split(".")[0], pose[0], view.detector)
-                for path, pose, view in zip(image.meta["paths"], finals, views, strict=True)
+                pose_content(image_stem(Path(path)), pose[0], view.detector, **known)
+                for path, pose, view, known in zip(image.meta["paths"], finals, views, intake, strict=True)
             ]
         content = pose_content(case, result.camera_to_world, views[0].detector, **more)
         write_json(self.output_dir / f"{case}_pose.json", content)

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset
 
 from .shared.io.errors import CaseError
-from .shared.io.file_names import is_dicom
-from .shared.io.readers import XrayReader
-from .shared.xray.attenuation import ABSORBING, MAX_ASPECT, MIN_SIZE, attenuation, header_spacing, read_dicom
+from .shared.xray.header import SOD_MM, Header, option_number
+from .shared.xray.intake import Given, Xray, read_xray
+from .shared.xray.pixel_size import PixelSize, on_detector
 
 CASSETTE_MM = 430.0  # longer side of the usual detector of a chest stand
 CHEST_MM = (250.0, 600.0)  # longer side of plausible chest X-rays
 RIGHTWARD = {"frontal": "L", "lateral": "P"}  # side of the patient at the right of the picture, as it is read
+ORIENTATIONS = ("auto", "as_is")
 OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
 
@@ -45,28 +45,20 @@ class Options:
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
-            ("absorbing", self.absorbing, ABSORBING),
-            ("orientation", self.orientation, ("auto", "as_is")),
+            ("orientation", self.orientation, ORIENTATIONS),
             ("frontal_view", self.frontal_view, ("auto", "PA", "AP")),
             ("lateral_side", self.lateral_side, ("auto", "left", "right")),
         ):
             if value not in allowed:
                 raise CaseError(f"--{name}", f"is {value}", f"choose one of {', '.join(allowed)}")
-        for name, distance in (("sdd", self.sdd), ("source_to_isocenter", self.source_to_isocenter)):
-            if distance is not None and not 100 <= distance <= 5000:
-                raise CaseError(f"--{name}", f"is {distance}", "give a distance in mm, 100 to 5000")
-        if self.spacing is not None and not all(0.001 < size < 20 for size in self.spacing):
-            raise CaseError("--pixel_spacing", f"is {self.pixel_spacing}", "give mm on the detector, 0.001 to 20")
+        if self.source_to_isocenter is not None:
+            option_number("source_to_isocenter", self.source_to_isocenter, SOD_MM)
+        _ = self.given  # checks the others
 
     @property
-    def spacing(self) -> tuple[float, float] | None:
-        """mm between columns and between rows."""
-        if self.pixel_spacing is None:
-            return None
-        if isinstance(self.pixel_spacing, (int, float)):
-            return float(self.pixel_spacing), float(self.pixel_spacing)
-        rows, columns = self.pixel_spacing
-        return float(columns), float(rows)
+    def given(self) -> Given:
+        """What counts for radiographs of any part of the body."""
+        return Given(self.pixel_spacing, self.sdd, self.source_to_isocenter, self.absorbing)
 
 
 @dataclass
@@ -75,23 +67,24 @@ class Picture:
 
     Attributes:
         pixels: (rows, columns) float32 in 0..1, bright where much is absorbed if ``polarity_known``.
-        spacing_mm: between columns and between rows on the detector.
+        pixel_size: of these pixels.
         sdd_mm: source to detector, None where unknown.
         source_mm: source to patient, None where unknown.
         projection: "PA", "AP", "left", "right" or None where unknown.
         polarity_known: whether the file or the user says what absorbs.
-        upright: whether the file says how the patient lies in the picture, or the user that it is as it should be.
+        orientation: "header" where the file says how the patient lies in the picture, "option" where the user says that
+            it is as it should be, else "unknown".
         facts: what is reported: where each of these comes from.
         warnings: what was assumed.
     """
 
     pixels: np.ndarray
-    spacing_mm: tuple[float, float]
+    pixel_size: PixelSize
     sdd_mm: float | None = None
     source_mm: float | None = None
     projection: str | None = None
     polarity_known: bool = False
-    upright: bool = False
+    orientation: str = "unknown"
     facts: dict[str, object] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -115,18 +108,12 @@ def usual_position(pixels: np.ndarray, directions: Sequence[str], view: str) -> 
     return np.ascontiguousarray(pixels if column == "F" else pixels[::-1])
 
 
-def projection_of(data: Dataset, view: str) -> str | None:
+def projection_of(header: Header, view: str) -> str | None:
     """Direction of the beam that a header knows: "PA" or "AP", or the side against the detector."""
-    position = str(data.get("ViewPosition") or "").upper()
+    position = header.text("ViewPosition").upper()
     if view == "frontal":
         return position if position in ("PA", "AP") else None
     return {"LL": "left", "RL": "right"}.get(position)
-
-
-def positive(data: Dataset, name: str) -> float | None:
-    """A distance in mm from a header, None where there is none."""
-    value = data.get(name)
-    return float(value) if value not in (None, "") and float(value) > 0 else None
 
 
 def read_view(path: str | os.PathLike, view: str, options: Options) -> Picture:
@@ -141,78 +128,62 @@ def read_view(path: str | os.PathLike, view: str, options: Options) -> Picture:
         CaseError: where it is no radiograph.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CaseError(path, "no such file", "give an X-ray: DICOM, PNG, JPEG, TIFF, NIfTI, MHA or NRRD")
-    picture = read_dicom_view(path, view, options) if is_dicom(path) else read_plain_view(path, options)
+    xray = read_xray(path, options.given)
+    pixels, size, orientation, warnings = turned_by_header(xray, view)
+    picture = Picture(
+        pixels,
+        size or assumed_size(pixels, xray.header),
+        sdd_mm=xray.sdd,
+        source_mm=xray.sod,
+        projection=projection_of(xray.header, view),
+        polarity_known=xray.polarity_known,
+        orientation=orientation,
+        facts={"file": path.name, "absorbing": xray.absorbing},
+        warnings=[*xray.warnings, *warnings],
+    )
+    if options.orientation == "as_is":
+        picture.orientation = "option" if orientation == "unknown" else orientation
     wanted = options.frontal_view if view == "frontal" else options.lateral_side
     if wanted != "auto":
         picture.projection = wanted
-    picture.facts["file"] = path.name
-    picture.upright = picture.upright or options.orientation == "as_is"
+    if any(xray.offset_mm):
+        picture.warnings.append("the central ray of its side car is off the middle of the detector: not used")
+    picture.warnings += size_warnings(picture)
     return picture
 
 
-def read_dicom_view(path: Path, view: str, options: Options) -> Picture:
-    """`read_view` of a DICOM file."""
-    pixels, data, chosen = read_dicom(path, options.absorbing)
-    directions = data.get("PatientOrientation") or []
-    swapped = len(directions) == 2 and str(directions[0] or " ")[0].upper() in "HF"
-    upright = usual_position(pixels, directions, view) if len(directions) == 2 else None
-    spacing, source = header_spacing(data) or (None, "")
-    if spacing is not None and swapped and upright is not None:
-        spacing = spacing[1], spacing[0]
-    shown = pixels if upright is None else upright
-    size, facts = pixel_size(shown, spacing, source, options)
-    picture = Picture(shown, size, facts=facts)
-    picture.sdd_mm = options.sdd or positive(data, "DistanceSourceToDetector")
-    picture.source_mm = options.source_to_isocenter or positive(data, "DistanceSourceToPatient")
-    picture.projection = projection_of(data, view)
-    picture.polarity_known, picture.upright = True, upright is not None
-    picture.facts["absorbing"] = chosen
-    if len(directions) == 2 and upright is None:
-        picture.warnings.append(f"its PatientOrientation {'/'.join(map(str, directions))} does not fit a {view} view")
-    return finished(picture)
+def turned_by_header(xray: Xray, view: str) -> tuple[np.ndarray, PixelSize | None, str, list[str]]:
+    """Pixels in the usual position as far as the header says it, their size, what says the position, and warnings."""
+    text = xray.header.text("PatientOrientation")
+    directions = text.split("\\")
+    if len(directions) != 2 or not all(directions):
+        return xray.pixels, xray.pixel_size, "unknown", []
+    turned = usual_position(xray.pixels, directions, view)
+    if turned is None:
+        shown = "/".join(directions)
+        return xray.pixels, xray.pixel_size, "unknown", [f"its PatientOrientation {shown} does not fit a {view} view"]
+    swapped = directions[0][0].upper() in "HF" and xray.pixel_size is not None
+    return turned, xray.pixel_size.swapped() if swapped and xray.pixel_size else xray.pixel_size, "header", []
 
 
-def read_plain_view(path: Path, options: Options) -> Picture:
-    """`read_view` of any other file."""
-    values, meta = XrayReader(MIN_SIZE, MAX_ASPECT).get_data(path)
-    spacing: tuple[float, float] | None = None
-    if meta["spacing_source"] == "file":
-        sizes = np.linalg.norm(meta["affine"][:3, :2], axis=0)
-        spacing = float(sizes[0]), float(sizes[1])
-    chosen = "bright" if options.absorbing == "auto" else options.absorbing
-    pixels = attenuation(values.T, chosen)
-    size, facts = pixel_size(pixels, spacing, "file", options)
-    picture = Picture(pixels, size, facts=facts)
-    picture.sdd_mm, picture.source_mm = options.sdd, options.source_to_isocenter
-    picture.polarity_known = options.absorbing != "auto"
-    picture.facts["absorbing"] = chosen
-    return finished(picture)
+def assumed_size(pixels: np.ndarray, header: Header) -> PixelSize:
+    """Pixels of a picture that is as long as the detector of a chest stand."""
+    size = CASSETTE_MM / max(pixels.shape)
+    return on_detector((size, size), f"assumed: a picture {CASSETTE_MM:g} mm long", header.magnification())
 
 
-def pixel_size(
-    pixels: np.ndarray, spacing: tuple[float, float] | None, source: str, options: Options
-) -> tuple[tuple[float, float], dict[str, object]]:
-    """mm between columns and between rows, and what is reported about them."""
-    if options.spacing is not None:
-        spacing, source = options.spacing, "option"
-    if spacing is None:
-        size = CASSETTE_MM / max(pixels.shape)
-        spacing, source = (size, size), "assumed"
-    return spacing, {"mm_per_pixel": [round(size, 4) for size in spacing], "mm_per_pixel_source": source}
-
-
-def finished(picture: Picture) -> Picture:
-    """The picture with warnings about its size."""
-    longer = max(n * s for n, s in zip(picture.pixels.shape[::-1], picture.spacing_mm, strict=True))
+def size_warnings(picture: Picture) -> list[str]:
+    """What is strange about the size of a picture."""
+    size = picture.pixel_size
+    longer = max(n * s for n, s in zip(picture.pixels.shape[::-1], size.detector_mm or size.mm, strict=True))
+    warnings = []
     if not CHEST_MM[0] <= longer <= CHEST_MM[1]:
-        picture.warnings.append(
+        warnings.append(
             f"it is {longer:.0f} mm long, a chest X-ray {CHEST_MM[0]:.0f} to {CHEST_MM[1]:.0f} mm: is its pixel size "
             "right? (set pixel_spacing)"
         )
-    if picture.facts["mm_per_pixel_source"] == "assumed":
-        picture.warnings.append(
+    if size.source.startswith("assumed"):
+        warnings.append(
             f"its pixel size is not known: the picture is taken to be {longer:.0f} mm long (set pixel_spacing)"
         )
-    return picture
+    return warnings

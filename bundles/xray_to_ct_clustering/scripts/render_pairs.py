@@ -26,7 +26,7 @@ from .results import save_volume
 from .shared.engines.terminal import run_command
 from .shared.io.atomic import atomic_path
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
-from .shared.xray.dicom import write_geometry
+from .shared.xray.geometry import write_geometry
 
 INFERENCE = str(Path(__file__).resolve().parent.parent / "configs" / "inference.json")
 BITS = 14
@@ -56,8 +56,9 @@ def write_dicom(image: Tensor, geometry: BiplanarGeometry, view: str, case: str,
     data.BitsAllocated, data.BitsStored, data.HighBit = 16, BITS, BITS - 1
     values = image / image.max().clamp(min=1e-6) * (2**BITS - 1)
     data.Rows, data.Columns = image.shape
-    write_geometry(data, geometry.detector())
-    data.DistanceSourceToPatient = f"{geometry.source_to_isocenter_mm:.3f}"
+    if not geometry.parallel:
+        write_geometry(data, sdd=geometry.sdd_mm, sod=geometry.source_to_isocenter_mm)
+    write_geometry(data, pixel_spacing=geometry.pixel_mm)
     data.PixelData = values.round().numpy().astype(np.uint16).tobytes()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

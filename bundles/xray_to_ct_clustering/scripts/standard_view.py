@@ -18,12 +18,14 @@ from .intake import Picture
 from .shared.drr.render import render
 from .shared.io.itk_images import FWHM_PER_SIGMA
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
+from .shared.xray.pixel_size import at_patient, on_detector
 
 # another position or polarity has to leave this share of the strangeness at most, or the picture stays as it is
 CLEARLY, CLEARLY_MIRRORED = 0.8, 0.9
 FRAME_BRIGHT = 0.15  # mean of the frame over that of the whole, above which a picture shows more than the volume
 FIELD_VOXELS = 32  # along the edge of the cube that the field is rendered from
 MAX_GAP_SHARE = 0.4  # of the SDD between patient and detector
+LEAST_MAGNIFICATION = 1.01  # that tells where the patient is: one of 1 is what headers say that do not know it
 
 
 @dataclass
@@ -45,9 +47,15 @@ class View:
     warnings: list[str]
 
 
-def view_geometry(picture: Picture, base: BiplanarGeometry, view: str) -> tuple[BiplanarGeometry, dict[str, object]]:
-    """Cameras of a picture whose detector shows the same field at the isocentre as in training; what is reported."""
-    known = picture.projection is not None
+def view_geometry(
+    picture: Picture, base: BiplanarGeometry, view: str
+) -> tuple[BiplanarGeometry, tuple[float, float], dict[str, object]]:
+    """Cameras of a picture whose detector shows the same field at the isocentre as in training.
+
+    Returns:
+        cameras; mm between columns and between rows of the picture on their detector; what is reported.
+    """
+    known, size = picture.projection is not None, picture.pixel_size
     projection = picture.projection or str(getattr(base, view))
     geometry = dataclasses.replace(
         base,
@@ -56,24 +64,31 @@ def view_geometry(picture: Picture, base: BiplanarGeometry, view: str) -> tuple[
     )
     facts: dict[str, object] = {"projection": projection, "projection_source": "file or option" if known else "assumed"}
     if base.parallel:
-        return geometry, facts
-    gap = base.sdd_mm - base.source_to_isocenter_mm
+        return geometry, size.mm, facts | {"pixel_size": size.content()}
     sdd = picture.sdd_mm or base.sdd_mm
-    source = picture.source_mm or sdd
-    if source >= sdd:  # not known, or a header that contradicts itself
-        source = sdd - min(gap, MAX_GAP_SHARE * sdd)
+    source, told_by = picture.source_mm, size.magnification_source
+    if source is None and size.magnification is not None and size.magnification > LEAST_MAGNIFICATION:
+        source = sdd / size.magnification
+    if source is None or source >= sdd:  # not known, or distances that contradict each other
+        source = sdd - min(base.sdd_mm - base.source_to_isocenter_mm, MAX_GAP_SHARE * sdd)
+        told_by = "assumed distances"
+    magnification = sdd / source, told_by
+    if size.detector_mm is None:
+        size = at_patient(size.mm, size.source, None, magnification)
+    else:
+        size = on_detector(size.detector_mm, size.source, magnification)
     facts |= {
         "sdd_mm": sdd,
         "sdd_source": "assumed" if picture.sdd_mm is None else "file or option",
         "source_to_isocenter_mm": source,
+        "pixel_size": size.content(),
     }
-    pixel_mm = base.isocenter_pixel_mm * sdd / source
-    return dataclasses.replace(geometry, sdd_mm=sdd, source_to_isocenter_mm=source, pixel_mm=pixel_mm), facts
+    pixel_mm = base.isocenter_pixel_mm * magnification[0]
+    geometry = dataclasses.replace(geometry, sdd_mm=sdd, source_to_isocenter_mm=source, pixel_mm=pixel_mm)
+    return geometry, size.detector_mm or size.mm, facts
 
 
-def on_detector(
-    pixels: np.ndarray, spacing_mm: tuple[float, float], geometry: BiplanarGeometry
-) -> tuple[Tensor, Tensor]:
+def resampled(pixels: np.ndarray, spacing_mm: tuple[float, float], geometry: BiplanarGeometry) -> tuple[Tensor, Tensor]:
     """A picture on the pixels of a detector with the same centre, smoothed where these are larger.
 
     Args:
@@ -203,10 +218,10 @@ def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, v
         view: "frontal" or "lateral".
     """
     index = VIEWS.index(view)
-    geometry, facts = view_geometry(picture, base, view)
-    image, covered = on_detector(picture.pixels, picture.spacing_mm, geometry)
+    geometry, spacing_mm, facts = view_geometry(picture, base, view)
+    image, covered = resampled(picture.pixels, spacing_mm, geometry)
     share = field(geometry, index)
-    found = find_position(image, covered, share, model, index, picture.upright, picture.polarity_known)
+    found = find_position(image, covered, share, model, index, picture.orientation != "unknown", picture.polarity_known)
     image, cut = collimated(found.image, share)
     warnings = [*picture.warnings]
     if found.done:

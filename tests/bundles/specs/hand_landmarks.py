@@ -40,7 +40,7 @@ def make_data(bundle: Path, folder: Path) -> Data:
 def check_result(content: Mapping[str, Any]) -> None:
     check_landmarks(content, LANDMARKS, dims=2)
     assert content["side"] in ("left", "right")
-    assert content["mm_per_pixel_source"]
+    assert content["pixel_size"]["from"] and content["pixel_size"]["mm"] == content["mm_per_pixel"]
 
 
 def write_nan(path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import numpy as np
 from monai.data import ImageReader
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .cases import VOLUME_SUFFIXES, image_suffix, is_dicom
-from .dicom import displayed_pixels, pixel_spacing, read_header
-from .errors import CaseError
-from .image_files import LPS_TO_RAS, LUMA, check_finite, read_grid
+from ..io.dicom import displayed_pixels, read_header
+from ..io.errors import CaseError
+from ..io.file_names import VOLUME_SUFFIXES, image_suffix, is_dicom, single_path
+from ..io.image_files import LPS_TO_RAS, LUMA, check_finite, read_grid
+from .header import Header, modality_problem
+from .pixel_size import PixelSize, contradiction, header_pixel_size, on_detector
+from .side_car import read_side_car
 
-# A single slice of these is no projection of the body.
-TOMOGRAPHIC = {"CT": "a CT slice", "MR": "an MR slice", "PT": "a PET slice", "NM": "a scintigram", "US": "ultrasound"}
+MIN_SIZE, MAX_ASPECT = 32, 10.0
 EXIF_ORIENTATION = 274
 # A grey picture may bear coloured marks; a photograph or a screenshot of a viewer is full of colour.
 MAX_COLOURED = 0.05
@@ -34,17 +37,19 @@ class Radiograph:
         file_affine: (4, 4), indices of the file (column, row) to RAS mm, 1 mm a pixel where the size is not known.
         to_file: (4, 4), indices of ``pixels`` to indices of the file; differs from the identity where EXIF says that
             the file is to be turned for display.
-        spacing_source: "dicom", "file" or "none": where the pixel size comes from.
-        spacing_tag: DICOM attribute of the pixel size, else the same as ``spacing_source``.
+        pixel_size: of the pixels of ``pixels``, None where the file does not say it.
         photometric: photometric interpretation of a DICOM or TIFF file, "MONOCHROME2" for others.
+        orientation: "header" where the file says how it is to be turned (EXIF), else "unknown".
+        warnings: what the file says but cannot be right.
     """
 
     pixels: np.ndarray
     file_affine: np.ndarray
     to_file: np.ndarray
-    spacing_source: str = "none"
-    spacing_tag: str = "none"
+    pixel_size: PixelSize | None = None
     photometric: str = "MONOCHROME2"
+    orientation: str = "unknown"
+    warnings: list[str] = field(default_factory=list)
 
 
 def plain_affine(spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
@@ -111,8 +116,14 @@ def read_picture(path: str | os.PathLike) -> Radiograph:
     pixels = np.ascontiguousarray(values.T)
     if white_is_zero:  # Pillow turns 8-bit files of this kind, but not 16-bit ones
         pixels = pixels.max() + pixels.min() - pixels
-    to_file = exif_matrix(orientation if 1 <= orientation <= 8 else 1, pixels.shape)
-    return Radiograph(pixels, plain_affine(), to_file, photometric="MONOCHROME1" if white_is_zero else "MONOCHROME2")
+    turned = 1 < orientation <= 8
+    return Radiograph(
+        pixels,
+        plain_affine(),
+        exif_matrix(orientation if turned else 1, pixels.shape),
+        photometric="MONOCHROME1" if white_is_zero else "MONOCHROME2",
+        orientation="header" if turned else "unknown",
+    )
 
 
 def read_dicom_xray(path: str | os.PathLike) -> Radiograph:
@@ -122,24 +133,26 @@ def read_dicom_xray(path: str | os.PathLike) -> Radiograph:
         CaseError: when it holds no pixels, several frames, or a slice of a volume.
     """
     data = read_header(path)
-    if (kind := TOMOGRAPHIC.get(data.get("Modality", ""))) is not None and "PixelData" in data:
-        raise CaseError(path, f"is {kind}", "give a radiograph (CR, DX, RG, XA or a scanned film)")
+    if "PixelData" in data and (problem := modality_problem(path, data)) is not None:
+        raise problem
     pixels = displayed_pixels(path, data).T
-    spacing, tag = pixel_spacing(data)
+    header = Header(data)
+    size = header_pixel_size(header)
     return Radiograph(
         np.ascontiguousarray(pixels, dtype=np.float32),
-        plain_affine(spacing or (1.0, 1.0)),
+        plain_affine(),
         np.eye(4),
-        "none" if spacing is None else "dicom",
-        tag,
+        size,
         str(data.get("PhotometricInterpretation", "MONOCHROME2")),
+        warnings=header.warnings,
     )
 
 
 def read_grid_xray(path: str | os.PathLike) -> Radiograph:
     """A NIfTI, MHA or NRRD file of one slice, with its axes as stored.
 
-    A pixel size of exactly 1 x 1 mm is what converters write when they know none, and is taken as unknown.
+    A pixel size of exactly 1 x 1 mm is what converters write when they know none, and is taken as unknown. Axes may lie
+    anywhere in space: the size of a pixel is the length of its axis.
 
     Raises:
         CaseError: when it holds a volume.
@@ -157,11 +170,44 @@ def read_grid_xray(path: str | os.PathLike) -> Radiograph:
     if abs(np.linalg.det(affine)) < 1e-9 or not np.isfinite(affine).all():
         affine = plain_affine()
     pixels = np.ascontiguousarray(array, dtype=np.float32)
-    source = "file" if known else "none"
-    return Radiograph(pixels, affine, np.eye(4), source, source)
+    size = on_detector((float(sizes[0]), float(sizes[1])), "file") if known else None
+    return Radiograph(pixels, affine, np.eye(4), size)
 
 
-def check_radiograph(path: str | os.PathLike, pixels: np.ndarray, min_size: int, max_aspect: float) -> None:
+def read_file(path: str | os.PathLike) -> Radiograph:
+    """A radiograph of any format as its file describes it.
+
+    Raises:
+        CaseError: when it is no radiograph.
+    """
+    path = Path(path)
+    if image_suffix(path) in VOLUME_SUFFIXES:
+        return read_grid_xray(path)
+    return read_dicom_xray(path) if is_dicom(path) else read_picture(path)
+
+
+def read_radiograph(path: str | os.PathLike, min_size: int = MIN_SIZE, max_aspect: float = MAX_ASPECT) -> Radiograph:
+    """A radiograph of any format with the values that a viewer shows, and the pixel size of its side car or its header.
+
+    Raises:
+        CaseError: for everything that is no single, whole, non-blank radiograph.
+    """
+    found = read_file(path)
+    check_radiograph(path, found.pixels, min_size, max_aspect)
+    columns, rows = found.pixels.shape
+    if (beside := read_side_car(path, (rows, columns))) is not None:
+        told = None if found.pixel_size is None else found.pixel_size.detector_mm
+        found.warnings += contradiction("pixel size", beside.detector_mm, told, beside.path.name)
+        found.pixel_size = on_detector(beside.detector_mm, "side car", beside.magnification)
+    if found.pixel_size is not None and image_suffix(Path(path)) not in VOLUME_SUFFIXES:
+        across, down = np.abs(found.to_file[:2, :2]) @ found.pixel_size.mm  # EXIF may exchange rows and columns
+        found.file_affine = plain_affine((float(across), float(down)))
+    return found
+
+
+def check_radiograph(
+    path: str | os.PathLike, pixels: np.ndarray, min_size: int = MIN_SIZE, max_aspect: float = MAX_ASPECT
+) -> None:
     """Refuse what cannot be a radiograph, of whatever part of the body.
 
     Args:
@@ -194,7 +240,8 @@ class XrayReader(ImageReader):
 
     - ``affine`` and ``original_affine`` (4, 4) in RAS mm: ``inverse(original_affine) @ affine`` maps array indices to
       (column, row) of the file, also when EXIF turns the picture; 1 mm a pixel where the size is not known;
-    - ``spacing_source``: "dicom", "file" or "none", ``spacing_tag``: the DICOM attribute, ``photometric``.
+    - ``intake``: a JSON text of ``pixel_size`` (see :mod:`shared.xray.pixel_size`, null where unknown), ``orientation``
+      and ``warnings``; a text, because MONAI cannot collate None; ``photometric``.
 
     Args:
         min_size: pixels that the shorter side has to have.
@@ -204,7 +251,7 @@ class XrayReader(ImageReader):
         CaseError: from :meth:`get_data`, for everything that is no single, whole, non-blank radiograph.
     """
 
-    def __init__(self, min_size: int = 32, max_aspect: float = 10.0) -> None:
+    def __init__(self, min_size: int = MIN_SIZE, max_aspect: float = MAX_ASPECT) -> None:
         super().__init__()
         self.min_size, self.max_aspect = min_size, max_aspect
 
@@ -216,34 +263,21 @@ class XrayReader(ImageReader):
         return single_path(data)
 
     def get_data(self, img: Path) -> tuple[np.ndarray, dict]:
-        if image_suffix(img) in VOLUME_SUFFIXES:
-            radiograph = read_grid_xray(img)
-        elif is_dicom(img):
-            radiograph = read_dicom_xray(img)
-        else:
-            radiograph = read_picture(img)
+        radiograph = read_radiograph(img, self.min_size, self.max_aspect)
         pixels = radiograph.pixels
-        check_radiograph(img, pixels, self.min_size, self.max_aspect)
         file_corner = radiograph.to_file[:2, :2] @ pixels.shape  # its signs are those of the turn
+        size = radiograph.pixel_size
+        intake = {
+            "pixel_size": None if size is None else size.content(),
+            "orientation": radiograph.orientation,
+            "warnings": radiograph.warnings,
+        }
         return pixels, {
             "affine": radiograph.file_affine @ radiograph.to_file,
             "original_affine": radiograph.file_affine,
             "spatial_shape": np.abs(file_corner).astype(int),
             "original_channel_dim": float("nan"),
             "space": "RAS",
-            "spacing_source": radiograph.spacing_source,
-            "spacing_tag": radiograph.spacing_tag,
             "photometric": radiograph.photometric,
+            "intake": json.dumps(intake),
         }
-
-
-def single_path(data: Sequence[str | os.PathLike] | str | os.PathLike) -> Path:
-    """The only path of what MONAI hands to a reader.
-
-    Raises:
-        ValueError: when there are several.
-    """
-    paths = [data] if isinstance(data, (str, os.PathLike)) else list(data)
-    if len(paths) != 1:
-        raise ValueError(f"one path expected, got {len(paths)}")
-    return Path(paths[0])
