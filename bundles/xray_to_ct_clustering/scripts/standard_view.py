@@ -29,7 +29,7 @@ LEAST_MAGNIFICATION = 1.01  # that tells where the patient is: one of 1 is what 
 
 
 @dataclass
-class View:
+class PositionedView:
     """One view as the network takes it.
 
     Attributes:
@@ -38,6 +38,7 @@ class View:
         strangeness: by the model of this view, and by that of the other.
         facts: what is reported.
         warnings: what was assumed or changed.
+        orientation: what says how the patient lies: "header", "option", "recognised" or "unknown".
     """
 
     image: Tensor
@@ -45,6 +46,7 @@ class View:
     strangeness: tuple[float, float]
     facts: dict[str, object]
     warnings: list[str]
+    orientation: str = "unknown"
 
 
 def view_geometry(
@@ -141,12 +143,14 @@ class Position:
         covered: (rows, columns) bool, where the picture is.
         done: what was done to it.
         sided: whether it is clear which side is left, or front.
+        mirrored: whether its mirror image looks clearly more like the training data.
     """
 
     image: Tensor
     covered: Tensor
     done: list[str]
     sided: bool
+    mirrored: bool = False
 
 
 def positions(image: Tensor, turned: bool = True) -> dict[str, Tensor]:
@@ -160,12 +164,18 @@ def positions(image: Tensor, turned: bool = True) -> dict[str, Tensor]:
     return found
 
 
+# The positions that each view is looked for in. A frontal picture is never mirrored: left and right of a chest look
+# alike to the model, and a heart on the wrong side would go unseen. A lateral may face either way, and never stands on
+# the head: its lower end is no darker or brighter than its upper one.
+WAYS = (
+    ("", "turned by 180°", "turned by 90°", "turned by 270°"),
+    ("", "mirrored", "turned by 90°", "turned by 270°", "turned by 90° and mirrored", "turned by 270° and mirrored"),
+)
 # each position and the one that looks at it from the other side
 TWINS = {
     "": "mirrored",
     "mirrored": "",
     "turned by 180°": "upside down",
-    "upside down": "turned by 180°",
     "turned by 90°": "turned by 90° and mirrored",
     "turned by 90° and mirrored": "turned by 90°",
     "turned by 270°": "turned by 270° and mirrored",
@@ -176,7 +186,7 @@ TWINS = {
 def find_position(
     image: Tensor, covered: Tensor, share: Tensor, model: Appearance, view: int, upright: bool, polarity_known: bool
 ) -> Position:
-    """The picture in the position and polarity in which it looks most like the training data.
+    """The picture in the position and polarity in which it looks most like the training data, of those in `WAYS`.
 
     A change is made only where it makes a clear difference; mirrored pictures differ least.
 
@@ -190,26 +200,28 @@ def find_position(
         polarity_known: whether bright is known to be what absorbs.
     """
     square = image.shape[0] == image.shape[1]
-    ways = {"": image} if upright else positions(image, square)
-    places = {"": covered} if upright else positions(covered, square)
+    ways, places = positions(image, square), positions(covered, square)
     candidates = {(way, False): picture for way, picture in ways.items()}
     if not polarity_known:
         candidates |= {(way, True): torch.where(places[way], 1 - picture, 0.0) for way, picture in ways.items()}
     shown = torch.stack([collimated(picture, share)[0] for picture in candidates.values()])
     strangeness = dict(zip(candidates, model.strangeness(scale_xrays(shown), view).tolist(), strict=True))
-    way, inverted = min(strangeness, key=strangeness.__getitem__)
-    best, twin = strangeness[way, inverted], strangeness.get((TWINS[way], inverted), np.inf)
+    allowed = [key for key in candidates if key[0] == "" or (not upright and key[0] in WAYS[view])]
+    way, inverted = min(allowed, key=strangeness.__getitem__)
+    best, twin = strangeness[way, inverted], strangeness[TWINS[way], inverted]
     sided = upright or best <= CLEARLY_MIRRORED * twin
-    if not sided and ("mirrored" in way or way == "upside down"):
+    if view == 1 and not sided and "mirrored" in way:
         way, best = TWINS[way], twin
     if (way, inverted) != ("mirrored", False) and best > CLEARLY * strangeness["", False]:
         way, inverted = "", False
+        best, twin = strangeness["", False], strangeness["mirrored", False]
     done = ([way] if way else []) + (["inverted"] if inverted else [])
-    return Position(candidates[way, inverted], places[way], done, sided)
+    mirrored = view == 0 and not upright and twin < CLEARLY_MIRRORED * best
+    return Position(candidates[way, inverted], places[way], done, sided, mirrored)
 
 
-def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, view: str) -> View:
-    """The view that the network takes, see `View`.
+def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, view: str) -> PositionedView:
+    """The view that the network takes, see `PositionedView`.
 
     Args:
         picture: of `read_view`.
@@ -225,13 +237,20 @@ def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, v
     image, cut = collimated(found.image, share)
     warnings = [*picture.warnings]
     if found.done:
-        warnings.append(f"it was taken as {' and '.join(found.done)} and put right (set orientation, absorbing)")
-    if not found.sided:
+        warnings.append(
+            f"it was taken as {' and '.join(found.done)} and put right (set orientation, mirror, absorbing)"
+        )
+    if found.mirrored:
+        warnings.append("it looks like a mirror image, and was taken as it lies (set mirror where it is one)")
+    elif not found.sided:
         sides = "left from right" if view == "frontal" else "front from back"
-        warnings.append(f"it does not tell {sides} clearly: check that it lies as usual, or mirror the file")
+        warnings.append(f"it does not tell {sides} clearly, and was taken as it lies (set mirror)")
     if facts.get("sdd_source") == "assumed":
         warnings.append(f"its source-to-detector distance is not known: {facts['sdd_mm']:g} mm are assumed (set sdd)")
     scaled = scale_xrays(image)
     strangeness = [float(model.strangeness(scaled[None], number)) for number in (index, 1 - index)]
+    turned = any(way != "inverted" for way in found.done)
+    recognised = picture.orientation == "unknown" and (turned or (view == "lateral" and found.sided))
     report = {**picture.facts, **facts, "changed": found.done, "cut_to_the_field": cut}
-    return View(scaled, geometry, (strangeness[0], strangeness[1]), report, warnings)
+    orientation = "recognised" if recognised else picture.orientation
+    return PositionedView(scaled, geometry, (strangeness[0], strangeness[1]), report, warnings, orientation)
