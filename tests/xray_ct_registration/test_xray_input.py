@@ -192,6 +192,15 @@ def test_a_geometry_that_cannot_be_is_named_and_an_option_mends_it(tmp_path, tag
     assert any(re.search(says, line) for line in xray.warnings)
 
 
+def test_a_c_arm_tells_its_pose(tmp_path):
+    tags = {"DistanceSourceToPatient": 700, "PositionerPrimaryAngle": 30, "PositionerSecondaryAngle": 0}
+    path = write_dicom(tmp_path / "a.dcm", **GEOMETRY, **tags)
+    pose = torch.tensor(LoadViews()({"image": str(path)})["image"].meta["intake"][0]["c_arm_camera_to_world"])
+    torch.testing.assert_close(pose[:3, 3], 700 * torch.tensor([0.5, -(0.75**0.5), 0.0]), atol=1e-3, rtol=0)
+    plain = write_dicom(tmp_path / "b.dcm", **GEOMETRY)
+    assert LoadViews()({"image": str(plain)})["image"].meta["intake"][0]["c_arm_camera_to_world"] is None
+
+
 def test_the_side_car_of_another_image_is_not_taken(tmp_path):
     pixels = (np.mgrid[:40, :70][1] * 3).astype(np.uint8)
     for name in ("p01.a.png", "p01.frontal.v2.png"):
