@@ -170,10 +170,7 @@ def test_what_is_not_known_is_assumed_and_said(tmp_path):
     got = standard_view(read_view(path, "frontal", Options()), GEOMETRY, appearance(), "frontal")
     said = " ".join(got.warnings)
     assert "pixel size is not known" in said and "1800 mm are assumed" in said
-    assert (
-        got.facts["pixel_size"]["from"] == "assumed: a picture 430 mm long"
-        and got.facts["projection_source"] == "assumed"
-    )
+    assert got.pixel_size["from"] == "assumed: a picture 430 mm long" and got.facts["projection_source"] == "assumed"
     small = Options(pixel_spacing=1.0)
     assert "is its pixel size right" in " ".join(read_view(path, "frontal", small).warnings)
 

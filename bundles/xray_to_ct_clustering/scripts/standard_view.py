@@ -18,7 +18,7 @@ from .intake import Picture
 from .shared.drr.render import render
 from .shared.io.itk_images import FWHM_PER_SIGMA
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
-from .shared.xray.pixel_size import at_patient, on_detector
+from .shared.xray.pixel_size import PixelSize, at_patient, on_detector
 
 # another position or polarity has to leave this share of the strangeness at most, or the picture stays as it is
 CLEARLY, CLEARLY_MIRRORED = 0.8, 0.9
@@ -38,6 +38,7 @@ class PositionedView:
         strangeness: by the model of this view, and by that of the other.
         facts: what is reported.
         warnings: what was assumed or changed.
+        pixel_size: of the file's pixels, what is reported.
         orientation: what says how the patient lies: "header", "option", "recognised" or "unknown".
     """
 
@@ -46,16 +47,17 @@ class PositionedView:
     strangeness: tuple[float, float]
     facts: dict[str, object]
     warnings: list[str]
-    orientation: str = "unknown"
+    pixel_size: dict[str, object]
+    orientation: str
 
 
 def view_geometry(
     picture: Picture, base: BiplanarGeometry, view: str
-) -> tuple[BiplanarGeometry, tuple[float, float], dict[str, object]]:
+) -> tuple[BiplanarGeometry, PixelSize, dict[str, object]]:
     """Cameras of a picture whose detector shows the same field at the isocentre as in training.
 
     Returns:
-        cameras; mm between columns and between rows of the picture on their detector; what is reported.
+        cameras; size of the picture's pixels, on their detector too; what is reported.
     """
     known, size = picture.projection is not None, picture.pixel_size
     projection = picture.projection or str(getattr(base, view))
@@ -66,7 +68,7 @@ def view_geometry(
     )
     facts: dict[str, object] = {"projection": projection, "projection_source": "file or option" if known else "assumed"}
     if base.parallel:
-        return geometry, size.mm, facts | {"pixel_size": size.content()}
+        return geometry, on_detector(size.mm, size.source), facts
     sdd = picture.sdd_mm or base.sdd_mm
     source, told_by = picture.source_mm, size.magnification_source
     if source is None and size.magnification is not None and size.magnification > LEAST_MAGNIFICATION:
@@ -83,11 +85,10 @@ def view_geometry(
         "sdd_mm": sdd,
         "sdd_source": "assumed" if picture.sdd_mm is None else "file or option",
         "source_to_isocenter_mm": source,
-        "pixel_size": size.content(),
     }
     pixel_mm = base.isocenter_pixel_mm * magnification[0]
     geometry = dataclasses.replace(geometry, sdd_mm=sdd, source_to_isocenter_mm=source, pixel_mm=pixel_mm)
-    return geometry, size.detector_mm or size.mm, facts
+    return geometry, size, facts
 
 
 def resampled(pixels: np.ndarray, spacing_mm: tuple[float, float], geometry: BiplanarGeometry) -> tuple[Tensor, Tensor]:
@@ -230,8 +231,8 @@ def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, v
         view: "frontal" or "lateral".
     """
     index = VIEWS.index(view)
-    geometry, spacing_mm, facts = view_geometry(picture, base, view)
-    image, covered = resampled(picture.pixels, spacing_mm, geometry)
+    geometry, size, facts = view_geometry(picture, base, view)
+    image, covered = resampled(picture.pixels, size.detector_mm or size.mm, geometry)
     share = field(geometry, index)
     found = find_position(image, covered, share, model, index, picture.orientation != "unknown", picture.polarity_known)
     image, cut = collimated(found.image, share)
@@ -248,9 +249,9 @@ def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, v
     if facts.get("sdd_source") == "assumed":
         warnings.append(f"its source-to-detector distance is not known: {facts['sdd_mm']:g} mm are assumed (set sdd)")
     scaled = scale_xrays(image)
-    strangeness = [float(model.strangeness(scaled[None], number)) for number in (index, 1 - index)]
+    own, other = (float(model.strangeness(scaled[None], number)) for number in (index, 1 - index))
     turned = any(way != "inverted" for way in found.done)
     recognised = picture.orientation == "unknown" and (turned or (view == "lateral" and found.sided))
     report = {**picture.facts, **facts, "changed": found.done, "cut_to_the_field": cut}
     orientation = "recognised" if recognised else picture.orientation
-    return PositionedView(scaled, geometry, (strangeness[0], strangeness[1]), report, warnings, orientation)
+    return PositionedView(scaled, geometry, (own, other), report, warnings, size.content(), orientation)

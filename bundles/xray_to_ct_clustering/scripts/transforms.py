@@ -86,7 +86,7 @@ class LoadXrayPaird(MapTransform):
                 "views": {name: view.facts for name, view in zip(VIEWS, views, strict=True)},
                 "geometry": {name: dataclasses.asdict(view.geometry) for name, view in zip(VIEWS, views, strict=True)},
                 "orientation": {name: view.orientation for name, view in zip(VIEWS, views, strict=True)},
-                "pixel_size": {name: view.facts["pixel_size"] for name, view in zip(VIEWS, views, strict=True)},
+                "pixel_size": {name: view.pixel_size for name, view in zip(VIEWS, views, strict=True)},
                 "evidence": {
                     "same_picture": round(likeness, 4),
                     "differ_in": different_tags(pictures),
