@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import LoadImaged
 
 from bundles.hand_landmarks.scripts.data import cases_to_evaluate, hand_datalist, read_split
 from bundles.hand_landmarks.scripts.evaluation import HandErrors, HandPointsd
@@ -18,6 +19,7 @@ from bundles.hand_landmarks.scripts.results import HandResultd, implausible_bone
 from shared.io.errors import CaseError
 from shared.io.point_files import LandmarkRow
 from shared.xray.pixel_size import on_detector
+from tests.xray.test_reader import write_dicom
 
 SHAPE = (400, 600)
 HAND = read_landmark_set()
@@ -56,6 +58,35 @@ def test_dicom_spacing_wins_over_the_wrist(tmp_path):
     HandResultd(HAND, output_dir=str(tmp_path))(images(spacing=0.2))
     result = json.loads((tmp_path / "a_landmarks.json").read_text())
     assert result["mm_per_pixel"] == [0.2, 0.2] and result["pixel_size"]["from"] == "PixelSpacing"
+
+
+@pytest.mark.parametrize(
+    "tags, mm, source",
+    [
+        ({"PixelSpacing": [0.24, 0.24], "ImagerPixelSpacing": [0.24, 0.24]}, 0.2, "ImagerPixelSpacing"),
+        ({"ImagerPixelSpacing": [0.18, 0.18]}, 0.15, "ImagerPixelSpacing"),
+        ({"PixelSpacing": [0.2, 0.2], "ImagerPixelSpacing": [0.24, 0.24]}, 0.2, "PixelSpacing"),
+    ],
+)
+def test_lengths_are_those_at_the_hand_where_the_distances_are_known(tmp_path, tags, mm, source):
+    distances = {"DistanceSourceToDetector": 1200, "DistanceSourceToPatient": 1000}
+    path = write_dicom(tmp_path / "a.dcm", np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE) % 4000, **tags, **distances)
+    image = LoadImaged("image", reader="shared.xray.reader.XrayReader")({"image": str(path)})["image"]
+    data = images(spacing=mm)
+    data["original"].meta["intake"] = image.meta["intake"]
+    result = HandResultd(HAND, output_dir=str(tmp_path))(data)["result"]
+    assert result["mm_per_pixel"] == pytest.approx([mm, mm]) and result["pixel_size"]["from"] == source
+    assert result["pixel_size"]["magnification"] == pytest.approx(1.2) and result["orientation"] == "recognised"
+
+
+def test_a_pixel_size_that_cannot_be_is_said_and_the_wrist_taken(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", np.arange(SHAPE[0] * SHAPE[1]).reshape(SHAPE) % 4000, PixelSpacing=[0, 0])
+    image = LoadImaged("image", reader="shared.xray.reader.XrayReader")({"image": str(path)})["image"]
+    data = images()
+    data["original"].meta["intake"] = image.meta["intake"]
+    result = HandResultd(HAND, output_dir=str(tmp_path))(data)["result"]
+    assert "50 mm" in result["pixel_size"]["from"]
+    assert any("PixelSpacing is 0" in line and "no pixel size" in line for line in result["warnings"])
 
 
 def warnings_of(data: dict) -> list[str]:

@@ -29,8 +29,10 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from shared.io.cases import find_cases
 from shared.io.dicom import lacks_decoder
 from shared.io.errors import CaseError
+from shared.xray.intake import read_xray
 from shared.xray.reader import XrayReader, exif_matrix
 
 SHAPE = (48, 60)  # X, Y
@@ -338,3 +340,35 @@ def test_a_real_chest_radiograph():
     np.testing.assert_allclose(np.abs(np.diag(image.affine))[:2], 0.168)
     # Lungs are darker than the middle of the chest.
     assert image[250:350, 400:600].mean() < image[480:540, 400:600].mean()
+
+
+@pytest.mark.parametrize("kind", ["int16", "float32", "float64"])
+def test_big_endian_files_are_read(tmp_path, kind):
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(np.dtype(kind).newbyteorder(">"))
+    affine = np.diag([0.2, 0.3, 1, 1])
+    nibabel.save(nibabel.Nifti1Image(picture().astype(kind)[..., None], affine, header), tmp_path / "a.nii.gz")
+    assert nibabel.load(tmp_path / "a.nii.gz").header.endianness == ">"
+    image = load(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(image.numpy(), picture())
+    assert pixel_size(image)["mm"] == pytest.approx([0.2, 0.3])
+    found = read_xray(tmp_path / "a.nii.gz")
+    assert np.corrcoef(found.pixels.T.ravel(), picture().ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_dicom_without_preamble_and_suffix_is_found_and_read(tmp_path, implicit):
+    whole = pydicom.dcmread(write_dicom(tmp_path / "whole.dcm", picture(4000), PixelSpacing=[0.3, 0.2]))
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    plain = Dataset({element.tag: element for element in whole})
+    for name in ("IM0001", "1.2.840.10008.5"):
+        plain.save_as(folder / name, implicit_vr=implicit, little_endian=True)
+        assert (folder / name).read_bytes()[128:132] != b"DICM"
+    cases = find_cases(folder, "xray")
+    assert [case["case"] for case in cases] == ["1.2.840.10008.5", "IM0001"]
+    for case in cases:
+        image = load(Path(case["image"]))
+        np.testing.assert_array_equal(image.numpy(), picture(4000))
+        assert pixel_size(image)["mm"] == [0.2, 0.3]
+        assert read_xray(case["image"]).pixel_size.detector_mm == (0.2, 0.3)

@@ -132,6 +132,7 @@ def results(tmp_path_factory):
     answer[3:] /= 1000
     size = on_detector((1.0, 1.0), "option").content()
     known = {"orientation": "option", "pixel_size": size, "sdd_from": "option", "absorbing": "bright", "warnings": []}
+    known["c_arm_camera_to_world"] = None
     meta = {"views": [view], "paths": ["xray.png"], "intake": [known], "filename_or_obj": "xray.png"}
     image = MetaTensor(view.image[0].mT.contiguous(), meta=meta)
     inferer = RegistrationInferer(patient(), SPACE, DETECTOR, SCHEDULE, multistart=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 from PIL import Image
 
 from bundles.xray_ct_registration.scripts.add_geometry import add_geometry
+from bundles.xray_ct_registration.scripts.radiographs import LoadViews, registration_cases
 from bundles.xray_ct_registration.scripts.xray_input import read_view
 from shared.drr.geometry import Detector
 from shared.io.cases import find_cases
@@ -168,3 +171,71 @@ def test_a_real_ct_with_gantry_tilt_is_refused_with_the_reason():
     assert [item["image"] for item in find_cases(folder, "volume")] == [str(folder)]
     with pytest.raises(CaseError, match="gantry tilt of 18.5 degrees; correct the tilt first"):
         read_image(folder)
+
+
+@pytest.mark.parametrize(
+    "tags, says",
+    [
+        ({"DistanceSourceToDetector": 1.02, "ImagerPixelSpacing": [0.3, 0.2]}, r"is 1.02, .*metres, perhaps: 1020 mm"),
+        ({"DistanceSourceToDetector": 102, "ImagerPixelSpacing": [0.3, 0.2]}, r"is 102.*centimetres, perhaps: 1020 mm"),
+        ({"DistanceSourceToDetector": -1, "ImagerPixelSpacing": [0.3, 0.2]}, r"DistanceSourceToDetector is -1"),
+        ({"DistanceSourceToDetector": 1020, "PixelSpacing": [0, 0]}, r"PixelSpacing is 0.*, which is no pixel size"),
+        ({"DistanceSourceToDetector": 1020, "ImagerPixelSpacing": [-0.3, 0.2]}, r"ImagerPixelSpacing is -0.3"),
+    ],
+)
+def test_a_geometry_that_cannot_be_is_named_and_an_option_mends_it(tmp_path, tags, says):
+    path = write_dicom(tmp_path / "a.dcm", **tags)
+    with pytest.raises(CaseError, match=f"a.dcm: .*{says}.*add it with .*add_geometry"):
+        read_view(path)
+    xray, detector = read_view(path, sdd=1020, pixel_spacing=[0.3, 0.2])
+    assert detector == Detector(60, 50, (0.2, 0.3), 1020.0)
+    assert any(re.search(says, line) for line in xray.warnings)
+
+
+def test_a_c_arm_tells_its_pose(tmp_path):
+    tags = {"DistanceSourceToPatient": 700, "PositionerPrimaryAngle": 30, "PositionerSecondaryAngle": 0}
+    path = write_dicom(tmp_path / "a.dcm", **GEOMETRY, **tags)
+    pose = torch.tensor(LoadViews()({"image": str(path)})["image"].meta["intake"][0]["c_arm_camera_to_world"])
+    torch.testing.assert_close(pose[:3, 3], 700 * torch.tensor([0.5, -(0.75**0.5), 0.0]), atol=1e-3, rtol=0)
+    plain = write_dicom(tmp_path / "b.dcm", **GEOMETRY)
+    assert LoadViews()({"image": str(plain)})["image"].meta["intake"][0]["c_arm_camera_to_world"] is None
+
+
+def test_the_side_car_of_another_image_is_not_taken(tmp_path):
+    pixels = (np.mgrid[:40, :70][1] * 3).astype(np.uint8)
+    for name in ("p01.a.png", "p01.frontal.v2.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    near = {"rows": 40, "columns": 70, "mm_per_pixel": [0.4, 0.4], "sdd": 900, "principal_point_offset_mm": [0, 0]}
+    (tmp_path / "p01_geometry.json").write_text(json.dumps(near))
+    load = LoadViews()
+    for name in ("p01.a", "p01.frontal.v2"):
+        with pytest.raises(CaseError, match=f"{name}.png: .*or a file {name}_geometry.json beside it"):
+            load({"image": str(tmp_path / f"{name}.png")})
+        own = near | {"sdd": 1000, "principal_point_offset_mm": [5, -3]}
+        (tmp_path / f"{name}_geometry.json").write_text(json.dumps(own))
+        meta = load({"image": str(tmp_path / f"{name}.png")})["image"].meta
+        assert meta["views"][0].detector == Detector(40, 70, (0.4, 0.4), 1000.0, (5.0, -3.0))
+        assert meta["intake"][0]["pixel_size"]["from"] == "side car"
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda m: m.__setitem__((3, 3), 2.0), "has another last row than 0 0 0 1"),
+        (lambda m: m.__setitem__((0, 0), 1.5), "is not rigid"),
+        (lambda m: m.__setitem__((0, 0), -1.0), "mirrors"),
+        (lambda m: m.__setitem__((0, 3), float("nan")), "not finite"),
+        (None, r"names .*b.png, which is no file"),
+    ],
+)
+def test_a_list_of_views_that_cannot_be_is_refused(tmp_path, change, says):
+    Image.fromarray(np.eye(40, dtype=np.uint8)).save(tmp_path / "a.png")
+    if change is not None:
+        Image.fromarray(np.eye(40, dtype=np.uint8)).save(tmp_path / "b.png")
+    matrix = np.eye(4)
+    if change is not None:
+        change(matrix)
+    views = [{"image": n, "camera_to_first": m.tolist()} for n, m in (("a.png", np.eye(4)), ("b.png", matrix))]
+    (tmp_path / "views.json").write_text(json.dumps({"views": views}))
+    with pytest.raises(CaseError, match=f"views.json: .*{says}"):
+        registration_cases(tmp_path)

@@ -6,12 +6,14 @@ import json
 import os
 from pathlib import Path
 
+import pydicom
 import pytest
 import torch
 from PIL import Image
 
 from bundles.xray_to_ct_clustering.scripts.appearance import Appearance
 from bundles.xray_to_ct_clustering.scripts.evidence import AcceptanceLimits, row_agreement, row_profiles
+from bundles.xray_to_ct_clustering.scripts.render_pairs import write_dicom
 from bundles.xray_to_ct_clustering.scripts.transforms import LoadXrayPaird
 from bundles.xray_to_ct_clustering.scripts.xray_pairs import find_pairs
 from shared.io.errors import CaseError
@@ -155,3 +157,38 @@ def test_a_real_x_ray_is_put_right_when_it_is_turned_or_inverted(real, shipped, 
         assert json.loads(data["intake"])["views"]["frontal"]["changed"] == ([name] if name else [])
         images.append(data["image"][0])
     assert all(float((image - images[0]).abs().mean()) < 0.02 for image in images[1:])
+
+
+@pytest.mark.parametrize("tag", ["PatientID", "StudyInstanceUID"])
+def test_views_of_two_patients_are_refused(shipped, tmp_path, tag):
+    for view, image in zip(("frontal", "lateral"), pair(), strict=True):
+        write_dicom(image, GEOMETRY, view, "one", tmp_path / f"a_{view}.dcm")
+    (case,) = find_pairs(tmp_path)
+    evidence = json.loads(shipped(case)["intake"])["evidence"]
+    assert evidence["differ_in"] == []
+    data = pydicom.dcmread(tmp_path / "a_lateral.dcm")
+    setattr(data, tag, "1.2.3")
+    data.save_as(tmp_path / "a_lateral.dcm")
+    evidence = json.loads(shipped(case)["intake"])["evidence"]
+    assert evidence["differ_in"] == [tag]
+    assert f"the views differ in their {tag}" in LIMITS.reasons(evidence, LIKE)
+    setattr(data, tag, "")  # what is not said is no difference
+    data.save_as(tmp_path / "a_lateral.dcm")
+    assert json.loads(shipped(case)["intake"])["evidence"]["differ_in"] == []
+
+
+CHESTS = Path(os.environ.get("BUNDLES_DATA", "")) / "xray" / "chest_pairs"
+# laterals that face to the right; the eleven frontals lie as usual, which the L in p92 proves
+FACING_RIGHT = ("covid_p28_dx", "covid_p51_d3", "covid_p51_d9", "covid_p92_d0")
+
+
+@pytest.mark.skipif("BUNDLES_DATA" not in os.environ, reason="BUNDLES_DATA names no folder of real images")
+def test_real_chests_are_not_mirrored_and_not_turned_over(shipped):
+    cases = find_pairs(CHESTS)
+    assert len(cases) == 12
+    for case in cases:
+        intake = json.loads(shipped(case)["intake"])
+        assert intake["views"]["frontal"]["changed"] == [], case["case"]
+        expected = ["mirrored"] if case["case"] in FACING_RIGHT else []
+        assert intake["views"]["lateral"]["changed"] == expected, case["case"]
+        assert intake["orientation"]["lateral"] == "recognised" or expected == []

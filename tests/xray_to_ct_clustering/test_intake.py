@@ -82,13 +82,48 @@ def test_directions_that_do_not_fit_the_view_are_no_orientation():
 def test_position_and_polarity_are_found(view, inverted):
     image = scale_xrays(pair()[view]).clamp(0, 1)
     covered, share = torch.ones_like(image, dtype=torch.bool), field(GEOMETRY, view)
+    on_the_head = ("turned by 180°", "upside down") if view == 1 else ()
     for way, picture in positions(image).items():
+        if way in on_the_head:
+            continue  # a lateral is never turned over, see below
         shown = 1 - picture if inverted else picture
         found = find_position(shown, covered, share, appearance(), view, upright=False, polarity_known=False)
         # which side is left the frontal view does not always tell; then it has to say so
         same = torch.allclose(found.image, image, atol=1e-5)
         mirrored = torch.allclose(found.image, image.flip(1), atol=1e-5)
         assert same or (mirrored and not found.sided), (way, found.done)
+
+
+@pytest.mark.parametrize("seed", [9000, 9001, 9002])
+def test_a_frontal_picture_is_never_mirrored_by_its_looks(seed):
+    image = scale_xrays(pair(seed)[0]).clamp(0, 1)
+    covered, share = torch.ones_like(image, dtype=torch.bool), field(GEOMETRY, 0)
+    for picture in (image, image.flip(1)):
+        found = find_position(picture, covered, share, appearance(), 0, upright=False, polarity_known=True)
+        assert found.done == [] and torch.equal(found.image, picture)
+
+
+@pytest.mark.parametrize("seed", [9000, 9001, 9002])
+def test_a_lateral_may_face_either_way_and_is_never_turned_over(seed):
+    image = scale_xrays(pair(seed)[1]).clamp(0, 1)
+    covered, share = torch.ones_like(image, dtype=torch.bool), field(GEOMETRY, 1)
+    mirrored = find_position(image.flip(1), covered, share, appearance(), 1, upright=False, polarity_known=True)
+    assert mirrored.done == ["mirrored"] and torch.equal(mirrored.image, image)
+    for picture in (image.flip(0), image.flip(0, 1)):
+        found = find_position(picture, covered, share, appearance(), 1, upright=False, polarity_known=True)
+        assert set(found.done) <= {"mirrored"}
+        assert torch.equal(found.image, picture) or torch.equal(found.image, picture.flip(1))
+
+
+def test_the_user_mirrors_a_view(tmp_path):
+    frontal, lateral = write_pngs(tmp_path)
+    write_dicom(pair()[0], GEOMETRY, "frontal", "a", tmp_path / "a.dcm")
+    for path in (frontal, tmp_path / "a.dcm"):
+        plain, mirrored = (read_view(path, "frontal", Options(mirror=which)) for which in ("lateral", "both"))
+        assert np.array_equal(plain.pixels[:, ::-1], mirrored.pixels) and mirrored.orientation == "option"
+    assert read_view(lateral, "lateral", Options(mirror="frontal")).orientation == "unknown"
+    got = standard_view(read_view(frontal, "frontal", Options(mirror="frontal")), GEOMETRY, appearance(), "frontal")
+    assert got.orientation == "option" and not any("mirror image" in line for line in got.warnings)
 
 
 def test_what_is_known_is_not_guessed():
@@ -135,10 +170,7 @@ def test_what_is_not_known_is_assumed_and_said(tmp_path):
     got = standard_view(read_view(path, "frontal", Options()), GEOMETRY, appearance(), "frontal")
     said = " ".join(got.warnings)
     assert "pixel size is not known" in said and "1800 mm are assumed" in said
-    assert (
-        got.facts["pixel_size"]["from"] == "assumed: a picture 430 mm long"
-        and got.facts["projection_source"] == "assumed"
-    )
+    assert got.pixel_size["from"] == "assumed: a picture 430 mm long" and got.facts["projection_source"] == "assumed"
     small = Options(pixel_spacing=1.0)
     assert "is its pixel size right" in " ".join(read_view(path, "frontal", small).warnings)
 
@@ -152,7 +184,14 @@ def test_distances_that_contradict_each_other_do_not_break_the_geometry():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"absorbing": "green"}, {"orientation": "left"}, {"frontal_view": "up"}, {"sdd": 5.0}, {"pixel_spacing": -1.0}],
+    [
+        {"mirror": "up"},
+        {"absorbing": "green"},
+        {"orientation": "left"},
+        {"frontal_view": "up"},
+        {"sdd": 5.0},
+        {"pixel_spacing": -1.0},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(wrong):
     with pytest.raises(CaseError, match=f"--{next(iter(wrong))}: is"):

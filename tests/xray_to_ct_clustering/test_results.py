@@ -23,6 +23,7 @@ from shared.networks.clustering import (
     BiplanarCTNetwork,
     SpatialClusteringCTGenerator,
 )
+from shared.xray.pixel_size import on_detector
 from tests.xray_to_ct_clustering.xrays import FINE_MM, GEOMETRY, SIZE, pair, patient
 
 FIELDS = dataclasses.asdict(GEOMETRY)
@@ -41,6 +42,8 @@ def case(volume: torch.Tensor) -> dict:
         "case": "a",
         "views": {"frontal": {}, "lateral": {}},
         "geometry": {"frontal": FIELDS, "lateral": FIELDS},
+        "orientation": {"frontal": "header", "lateral": "recognised"},
+        "pixel_size": {name: on_detector((0.2, 0.2), "option").content() for name in ("frontal", "lateral")},
         "evidence": EVIDENCE,
         "warnings": ["frontal: something was assumed"],
     }

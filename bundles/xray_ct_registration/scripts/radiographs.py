@@ -15,6 +15,7 @@ from monai.transforms import Transform
 from .shared.io.cases import find_cases
 from .shared.io.errors import CaseError
 from .shared.xray.attenuation import Absorbing
+from .shared.xray.geometry import pose_from_header
 from .views import make_view
 from .xray_input import read_view
 
@@ -107,6 +108,7 @@ class LoadViews(Transform):
         for path, pose in zip(paths, poses, strict=True):
             xray, detector = read_view(path, self.sdd, self.pixel_spacing, self.absorbing)
             views.append(make_view(torch.from_numpy(xray.pixels), detector, pose))
+            c_arm = pose_from_header(xray.header)
             intake.append(
                 {
                     # the pose is looked for in the view that the options say, and the picture taken as it lies
@@ -114,6 +116,8 @@ class LoadViews(Transform):
                     "pixel_size": xray.pixel_size.content() if xray.pixel_size is not None else None,
                     "sdd_from": xray.sources["sdd"],
                     "absorbing": xray.absorbing,
+                    # of a C-arm whose isocentre is the origin: DICOM does not relate it to a CT
+                    "c_arm_camera_to_world": None if c_arm is None else c_arm[0].tolist(),
                     "warnings": xray.warnings,
                 }
             )

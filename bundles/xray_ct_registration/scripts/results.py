@@ -22,6 +22,7 @@ from .shared.pictures.plots import save_figure
 from .simulate import write_png
 from .views import RadiographView, view_poses
 
+KNOWN = ("orientation", "pixel_size", "sdd_from", "absorbing", "c_arm_camera_to_world")  # of the first view
 MAX_PICTURE = 1024  # longer side of the pictures
 
 
@@ -102,7 +103,7 @@ class SaveRegistration(Transform):
             "similarity": result.similarity,
             "start": result.start,
             "confidence": result.confidence.to_dict(),
-            **{name: intake[0][name] for name in ("orientation", "pixel_size", "sdd_from", "absorbing")},
+            **{name: intake[0][name] for name in KNOWN},
             "warnings": [line for view in intake for line in view["warnings"]] + result.confidence.reasons,
             "ct": self.patient.path,
             "initial_camera_to_world": result.initial_camera_to_world.tolist(),

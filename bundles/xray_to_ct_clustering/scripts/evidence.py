@@ -12,7 +12,7 @@ from torch import Tensor
 from .appearance import VIEWS, Appearance
 from .intake import Picture
 from .shared.drr.similarity import ncc
-from .standard_view import View, positions
+from .standard_view import PositionedView, positions
 
 SAME = 0.97  # correlation above which two views are one picture
 MIDDLE = 0.7  # share of the rows around the middle that count for the profile along the body
@@ -27,6 +27,12 @@ def same_picture(pictures: Sequence[Picture], size: int = 64) -> float:
         reduced.append(torch.nn.functional.interpolate(pixels, (size, size), mode="area")[0, 0])
     ways = torch.stack(list(positions(reduced[1]).values()))[:, None]
     return float(ncc(reduced[0][None, None].expand_as(ways), ways).abs().max())
+
+
+def different_tags(pictures: Sequence[Picture]) -> list[str]:
+    """Attributes by which the headers of two X-rays say that they are of different patients or examinations."""
+    first, second = (picture.identity for picture in pictures)
+    return [tag for tag in first if first[tag] and second.get(tag) and first[tag] != second[tag]]
 
 
 def row_profiles(images: Tensor) -> Tensor:
@@ -56,7 +62,7 @@ def row_agreement(images: Tensor) -> tuple[float, int]:
     return best
 
 
-def compare_views(views: Sequence[View], model: Appearance) -> dict[str, Any]:
+def compare_views(views: Sequence[PositionedView], model: Appearance) -> dict[str, Any]:
     """Evidence from a frontal and a lateral X-ray; plain numbers."""
     agreement, shift = row_agreement(torch.stack([view.image for view in views]))
     evidence: dict[str, Any] = {"row_agreement": round(agreement, 4), "row_shift": shift}
@@ -100,7 +106,7 @@ class AcceptanceLimits:
         }
         if all(other.values()):
             return ["frontal and lateral view seem to be exchanged"]
-        found = []
+        found = [f"the views differ in their {tag}" for tag in evidence.get("differ_in", [])]
         for name, opposite in zip(VIEWS, VIEWS[::-1], strict=True):
             look = looks[name]
             if other[name]:

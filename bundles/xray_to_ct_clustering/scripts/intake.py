@@ -17,6 +17,7 @@ from .shared.xray.pixel_size import PixelSize, on_detector
 CASSETTE_MM = 430.0  # longer side of the usual detector of a chest stand
 CHEST_MM = (250.0, 600.0)  # longer side of plausible chest X-rays
 RIGHTWARD = {"frontal": "L", "lateral": "P"}  # side of the patient at the right of the picture, as it is read
+IDENTITY = ("PatientID", "StudyInstanceUID")
 ORIENTATIONS = ("auto", "as_is")
 OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
@@ -30,7 +31,9 @@ class Options:
         sdd: source-to-detector distance in mm.
         source_to_isocenter: source to the middle of the patient in mm.
         absorbing: "auto", or "bright", "dark" or "intensity" as of `shared.xray.attenuation.attenuation`.
-        orientation: "auto" brings turned and mirrored pictures into the usual position, "as_is" takes them so.
+        orientation: "auto" brings turned pictures, and laterals that face the other way, into the usual position,
+            "as_is" takes them as they lie. A frontal picture is never mirrored unless its header or ``mirror`` says so.
+        mirror: the view whose picture is mirrored: "frontal", "lateral", "both" or "none".
         frontal_view: "auto" (the header, else that of training), "PA" or "AP".
         lateral_side: side against the detector: "auto", "left" or "right".
     """
@@ -42,12 +45,14 @@ class Options:
     orientation: str = "auto"
     frontal_view: str = "auto"
     lateral_side: str = "auto"
+    mirror: str = "none"
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
             ("orientation", self.orientation, ORIENTATIONS),
             ("frontal_view", self.frontal_view, ("auto", "PA", "AP")),
             ("lateral_side", self.lateral_side, ("auto", "left", "right")),
+            ("mirror", self.mirror, ("none", "frontal", "lateral", "both")),
         ):
             if value not in allowed:
                 raise CaseError(f"--{name}", f"is {value}", f"choose one of {', '.join(allowed)}")
@@ -74,6 +79,7 @@ class Picture:
         polarity_known: whether the file or the user says what absorbs.
         orientation: "header" where the file says how the patient lies in the picture, "option" where the user says that
             it is as it should be, else "unknown".
+        identity: attributes of a header that two views of one patient share.
         facts: what is reported: where each of these comes from.
         warnings: what was assumed.
     """
@@ -85,6 +91,7 @@ class Picture:
     projection: str | None = None
     polarity_known: bool = False
     orientation: str = "unknown"
+    identity: dict[str, str] = field(default_factory=dict)
     facts: dict[str, object] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -138,10 +145,13 @@ def read_view(path: str | os.PathLike, view: str, options: Options) -> Picture:
         projection=projection_of(xray.header, view),
         polarity_known=xray.polarity_known,
         orientation=orientation,
+        identity={tag: xray.header.text(tag) for tag in IDENTITY},
         facts={"file": path.name, "absorbing": xray.absorbing},
         warnings=[*xray.warnings, *warnings],
     )
-    if options.orientation == "as_is":
+    if options.mirror in (view, "both"):
+        picture.pixels, picture.orientation = np.ascontiguousarray(picture.pixels[:, ::-1]), "option"
+    elif options.orientation == "as_is":
         picture.orientation = "option" if orientation == "unknown" else orientation
     wanted = options.frontal_view if view == "frontal" else options.lateral_side
     if wanted != "auto":

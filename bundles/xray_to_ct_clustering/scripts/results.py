@@ -181,6 +181,8 @@ class VolumeResultd(MapTransform):
             "accepted": not reasons,
             "reasons": list(reasons),
             "similarity": dict(zip(VIEWS, (round(value, 4) for value in similarity), strict=True)),
+            "orientation": intake["orientation"],
+            "pixel_size": intake["pixel_size"],
             "evidence": intake["evidence"],
             "views": intake["views"],
             "mean_uncertainty_hu": plain(round(float(volume[1].mean()), 1)),

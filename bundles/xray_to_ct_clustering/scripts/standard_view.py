@@ -18,7 +18,7 @@ from .intake import Picture
 from .shared.drr.render import render
 from .shared.io.itk_images import FWHM_PER_SIGMA
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
-from .shared.xray.pixel_size import at_patient, on_detector
+from .shared.xray.pixel_size import PixelSize, at_patient, on_detector
 
 # another position or polarity has to leave this share of the strangeness at most, or the picture stays as it is
 CLEARLY, CLEARLY_MIRRORED = 0.8, 0.9
@@ -29,7 +29,7 @@ LEAST_MAGNIFICATION = 1.01  # that tells where the patient is: one of 1 is what 
 
 
 @dataclass
-class View:
+class PositionedView:
     """One view as the network takes it.
 
     Attributes:
@@ -38,6 +38,8 @@ class View:
         strangeness: by the model of this view, and by that of the other.
         facts: what is reported.
         warnings: what was assumed or changed.
+        pixel_size: of the file's pixels, what is reported.
+        orientation: what says how the patient lies: "header", "option", "recognised" or "unknown".
     """
 
     image: Tensor
@@ -45,15 +47,17 @@ class View:
     strangeness: tuple[float, float]
     facts: dict[str, object]
     warnings: list[str]
+    pixel_size: dict[str, object]
+    orientation: str
 
 
 def view_geometry(
     picture: Picture, base: BiplanarGeometry, view: str
-) -> tuple[BiplanarGeometry, tuple[float, float], dict[str, object]]:
+) -> tuple[BiplanarGeometry, PixelSize, dict[str, object]]:
     """Cameras of a picture whose detector shows the same field at the isocentre as in training.
 
     Returns:
-        cameras; mm between columns and between rows of the picture on their detector; what is reported.
+        cameras; size of the picture's pixels, on their detector too; what is reported.
     """
     known, size = picture.projection is not None, picture.pixel_size
     projection = picture.projection or str(getattr(base, view))
@@ -64,7 +68,7 @@ def view_geometry(
     )
     facts: dict[str, object] = {"projection": projection, "projection_source": "file or option" if known else "assumed"}
     if base.parallel:
-        return geometry, size.mm, facts | {"pixel_size": size.content()}
+        return geometry, on_detector(size.mm, size.source), facts
     sdd = picture.sdd_mm or base.sdd_mm
     source, told_by = picture.source_mm, size.magnification_source
     if source is None and size.magnification is not None and size.magnification > LEAST_MAGNIFICATION:
@@ -81,11 +85,10 @@ def view_geometry(
         "sdd_mm": sdd,
         "sdd_source": "assumed" if picture.sdd_mm is None else "file or option",
         "source_to_isocenter_mm": source,
-        "pixel_size": size.content(),
     }
     pixel_mm = base.isocenter_pixel_mm * magnification[0]
     geometry = dataclasses.replace(geometry, sdd_mm=sdd, source_to_isocenter_mm=source, pixel_mm=pixel_mm)
-    return geometry, size.detector_mm or size.mm, facts
+    return geometry, size, facts
 
 
 def resampled(pixels: np.ndarray, spacing_mm: tuple[float, float], geometry: BiplanarGeometry) -> tuple[Tensor, Tensor]:
@@ -141,12 +144,14 @@ class Position:
         covered: (rows, columns) bool, where the picture is.
         done: what was done to it.
         sided: whether it is clear which side is left, or front.
+        mirrored: whether its mirror image looks clearly more like the training data.
     """
 
     image: Tensor
     covered: Tensor
     done: list[str]
     sided: bool
+    mirrored: bool = False
 
 
 def positions(image: Tensor, turned: bool = True) -> dict[str, Tensor]:
@@ -160,12 +165,18 @@ def positions(image: Tensor, turned: bool = True) -> dict[str, Tensor]:
     return found
 
 
+# The positions that each view is looked for in. A frontal picture is never mirrored: left and right of a chest look
+# alike to the model, and a heart on the wrong side would go unseen. A lateral may face either way, and never stands on
+# the head: its lower end is no darker or brighter than its upper one.
+WAYS = (
+    ("", "turned by 180°", "turned by 90°", "turned by 270°"),
+    ("", "mirrored", "turned by 90°", "turned by 270°", "turned by 90° and mirrored", "turned by 270° and mirrored"),
+)
 # each position and the one that looks at it from the other side
 TWINS = {
     "": "mirrored",
     "mirrored": "",
     "turned by 180°": "upside down",
-    "upside down": "turned by 180°",
     "turned by 90°": "turned by 90° and mirrored",
     "turned by 90° and mirrored": "turned by 90°",
     "turned by 270°": "turned by 270° and mirrored",
@@ -176,7 +187,7 @@ TWINS = {
 def find_position(
     image: Tensor, covered: Tensor, share: Tensor, model: Appearance, view: int, upright: bool, polarity_known: bool
 ) -> Position:
-    """The picture in the position and polarity in which it looks most like the training data.
+    """The picture in the position and polarity in which it looks most like the training data, of those in `WAYS`.
 
     A change is made only where it makes a clear difference; mirrored pictures differ least.
 
@@ -190,26 +201,28 @@ def find_position(
         polarity_known: whether bright is known to be what absorbs.
     """
     square = image.shape[0] == image.shape[1]
-    ways = {"": image} if upright else positions(image, square)
-    places = {"": covered} if upright else positions(covered, square)
+    ways, places = positions(image, square), positions(covered, square)
     candidates = {(way, False): picture for way, picture in ways.items()}
     if not polarity_known:
         candidates |= {(way, True): torch.where(places[way], 1 - picture, 0.0) for way, picture in ways.items()}
     shown = torch.stack([collimated(picture, share)[0] for picture in candidates.values()])
     strangeness = dict(zip(candidates, model.strangeness(scale_xrays(shown), view).tolist(), strict=True))
-    way, inverted = min(strangeness, key=strangeness.__getitem__)
-    best, twin = strangeness[way, inverted], strangeness.get((TWINS[way], inverted), np.inf)
+    allowed = [key for key in candidates if key[0] == "" or (not upright and key[0] in WAYS[view])]
+    way, inverted = min(allowed, key=strangeness.__getitem__)
+    best, twin = strangeness[way, inverted], strangeness[TWINS[way], inverted]
     sided = upright or best <= CLEARLY_MIRRORED * twin
-    if not sided and ("mirrored" in way or way == "upside down"):
+    if view == 1 and not sided and "mirrored" in way:
         way, best = TWINS[way], twin
     if (way, inverted) != ("mirrored", False) and best > CLEARLY * strangeness["", False]:
         way, inverted = "", False
+        best, twin = strangeness["", False], strangeness["mirrored", False]
     done = ([way] if way else []) + (["inverted"] if inverted else [])
-    return Position(candidates[way, inverted], places[way], done, sided)
+    mirrored = view == 0 and not upright and twin < CLEARLY_MIRRORED * best
+    return Position(candidates[way, inverted], places[way], done, sided, mirrored)
 
 
-def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, view: str) -> View:
-    """The view that the network takes, see `View`.
+def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, view: str) -> PositionedView:
+    """The view that the network takes, see `PositionedView`.
 
     Args:
         picture: of `read_view`.
@@ -218,20 +231,27 @@ def standard_view(picture: Picture, base: BiplanarGeometry, model: Appearance, v
         view: "frontal" or "lateral".
     """
     index = VIEWS.index(view)
-    geometry, spacing_mm, facts = view_geometry(picture, base, view)
-    image, covered = resampled(picture.pixels, spacing_mm, geometry)
+    geometry, size, facts = view_geometry(picture, base, view)
+    image, covered = resampled(picture.pixels, size.detector_mm or size.mm, geometry)
     share = field(geometry, index)
     found = find_position(image, covered, share, model, index, picture.orientation != "unknown", picture.polarity_known)
     image, cut = collimated(found.image, share)
     warnings = [*picture.warnings]
     if found.done:
-        warnings.append(f"it was taken as {' and '.join(found.done)} and put right (set orientation, absorbing)")
-    if not found.sided:
+        warnings.append(
+            f"it was taken as {' and '.join(found.done)} and put right (set orientation, mirror, absorbing)"
+        )
+    if found.mirrored:
+        warnings.append("it looks like a mirror image, and was taken as it lies (set mirror where it is one)")
+    elif not found.sided:
         sides = "left from right" if view == "frontal" else "front from back"
-        warnings.append(f"it does not tell {sides} clearly: check that it lies as usual, or mirror the file")
+        warnings.append(f"it does not tell {sides} clearly, and was taken as it lies (set mirror)")
     if facts.get("sdd_source") == "assumed":
         warnings.append(f"its source-to-detector distance is not known: {facts['sdd_mm']:g} mm are assumed (set sdd)")
     scaled = scale_xrays(image)
-    strangeness = [float(model.strangeness(scaled[None], number)) for number in (index, 1 - index)]
+    own, other = (float(model.strangeness(scaled[None], number)) for number in (index, 1 - index))
+    turned = any(way != "inverted" for way in found.done)
+    recognised = picture.orientation == "unknown" and (turned or (view == "lateral" and found.sided))
     report = {**picture.facts, **facts, "changed": found.done, "cut_to_the_field": cut}
-    return View(scaled, geometry, (strangeness[0], strangeness[1]), report, warnings)
+    orientation = "recognised" if recognised else picture.orientation
+    return PositionedView(scaled, geometry, (own, other), report, warnings, size.content(), orientation)

@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from .appearance import VIEWS, Appearance
-from .evidence import SAME, compare_views, same_picture
+from .evidence import SAME, compare_views, different_tags, same_picture
 from .intake import Options, read_view
 from .shared.io.errors import CaseError
 from .shared.networks.clustering.biplanar import BiplanarGeometry
@@ -35,7 +35,8 @@ class LoadXrayPaird(MapTransform):
         keys: of the path of the frontal X-ray. The lateral one is under the key "lateral", or beside it by name.
         geometry: of the training.
         appearance: of the training X-rays.
-        pixel_spacing, sdd, source_to_isocenter, absorbing, orientation, frontal_view, lateral_side: see `Options`.
+        pixel_spacing, sdd, source_to_isocenter, absorbing, orientation, frontal_view, lateral_side, mirror: see
+            `Options`.
 
     Raises:
         CaseError: when called, where a view is missing, no radiograph, or the same picture as the other.
@@ -53,11 +54,12 @@ class LoadXrayPaird(MapTransform):
         orientation: str = "auto",
         frontal_view: str = "auto",
         lateral_side: str = "auto",
+        mirror: str = "none",
     ) -> None:
         super().__init__(keys)
         self.geometry, self.appearance = geometry, appearance
         self.options = Options(
-            pixel_spacing, sdd, source_to_isocenter, absorbing, orientation, frontal_view, lateral_side
+            pixel_spacing, sdd, source_to_isocenter, absorbing, orientation, frontal_view, lateral_side, mirror
         )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -83,7 +85,13 @@ class LoadXrayPaird(MapTransform):
                 "case": str(pair["case"]),
                 "views": {name: view.facts for name, view in zip(VIEWS, views, strict=True)},
                 "geometry": {name: dataclasses.asdict(view.geometry) for name, view in zip(VIEWS, views, strict=True)},
-                "evidence": {"same_picture": round(likeness, 4), **compare_views(views, self.appearance)},
+                "orientation": {name: view.orientation for name, view in zip(VIEWS, views, strict=True)},
+                "pixel_size": {name: view.pixel_size for name, view in zip(VIEWS, views, strict=True)},
+                "evidence": {
+                    "same_picture": round(likeness, 4),
+                    "differ_in": different_tags(pictures),
+                    **compare_views(views, self.appearance),
+                },
                 "warnings": [
                     f"{name}: {line}" for name, view in zip(VIEWS, views, strict=True) for line in view.warnings
                 ],
