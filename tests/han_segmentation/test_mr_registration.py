@@ -19,8 +19,9 @@ from bundles.han_segmentation.scripts.mr_registration import (
     target_error,
 )
 from bundles.han_segmentation.scripts.mr_registration_study import template_pair
+from shared.geometry.frames import transform_points
 from shared.geometry.rigid import rigid_matrix
-from shared.io.itk_images import image_center, map_points, move_image, to_sitk
+from shared.io.itk_images import image_center, move_image, to_sitk
 from tests.han_segmentation.heads import head
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -98,7 +99,7 @@ def test_mr_on_the_grid_of_the_ct():
     assert 0.1 < inside.mean() < 0.9, "the MR shows a part of the CT"
     assert not sitk.GetArrayFromImage(moved)[~inside].any()
     for there in np.random.default_rng(0).permutation(np.argwhere(inside[2:-2, 2:-2, 2:-2])[:, ::-1] + 2)[:20].tolist():
-        back = map_points(np.array(ct.TransformIndexToPhysicalPoint(there)), np.linalg.inv(truth)).tolist()
+        back = transform_points(np.linalg.inv(truth), np.array(ct.TransformIndexToPhysicalPoint(there))).tolist()
         if min(mr.TransformPhysicalPointToContinuousIndex(back)) < 0:
             continue  # within half a voxel of the edge nothing is interpolated
         assert moved[there] == pytest.approx(mr.EvaluateAtPhysicalPoint(back, sitk.sitkLinear), abs=2.0)
