@@ -10,7 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 from monai.config import DtypeLike, KeysCollection
-from monai.data import NibabelWriter
+from monai.data import ITKWriter, NibabelWriter
 from monai.transforms import SaveImaged
 from monai.utils import convert_to_numpy
 from numpy.typing import ArrayLike
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from .atomic import atomic_path
 from .file_names import image_suffix
-from .itk_images import to_sitk, write_image
 
 # Of a result by that of its input; NIfTI for every other.
 FORMATS = {".nrrd": ".nrrd", ".nhdr": ".nrrd"}
@@ -42,15 +41,17 @@ def write_nifti(values: np.ndarray | Tensor, affine: ArrayLike | Tensor, path: s
 
 
 class AtomicVolumeWriter(NibabelWriter):
-    """NIfTI, and by its suffix any other format that SimpleITK writes (NRRD, MHA), under a temporary name first."""
+    """NIfTI, and by its suffix any other format of MONAI's ITKWriter (NRRD, MHA), under a temporary name first."""
 
     def write(self, filename: str | os.PathLike, verbose: bool = False, **kwargs: Any) -> None:
-        if image_suffix(Path(filename)) in (".nii", ".nii.gz"):
-            with atomic_path(filename) as path:
+        with atomic_path(filename) as path:
+            if image_suffix(path) in (".nii", ".nii.gz"):
                 super().write(path, verbose=verbose, **kwargs)
-            return
-        array = np.asarray(convert_to_numpy(self.data_obj, dtype=self.output_dtype))
-        write_image(to_sitk(array, np.asarray(self.affine, dtype=float)), filename)
+                return
+            writer = ITKWriter(output_dtype=self.output_dtype)
+            writer.set_data_array(self.data_obj, channel_dim=None)
+            writer.set_metadata({"affine": self.affine}, resample=False)
+            writer.write(path, verbose=verbose, compression=True)
 
 
 class SaveCased(SaveImaged):

@@ -227,19 +227,6 @@ def align_mr(ct: sitk.Image, mr: sitk.Image) -> Alignment:
     return judge(ct, mr, np.linalg.inv(found.matrix))
 
 
-def mr_on_grid(mr: sitk.Image, alignment: Alignment, grid: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
-    """An aligned MR on another grid (of the CT): float32, 0 outside; and its field of view, uint8 0 or 1.
-
-    Both are 0 everywhere for an MR that was refused.
-    """
-    if not alignment.accepted:
-        empty = sitk.Image(grid.GetSize(), sitk.sitkUInt8)
-        empty.CopyInformation(grid)
-        return sitk.Cast(empty, sitk.sitkFloat32), empty
-    moved = move_image(mr, alignment.matrix)
-    return resample(moved, grid, 0.0), resample(ones_like(moved), grid, 0, labels=True)
-
-
 def target_error(found: np.ndarray, true: np.ndarray, points: np.ndarray) -> float:
     """Mean distance in mm of points (N, 3) moved by one matrix (4, 4) and by another."""
     return float(np.linalg.norm(transform_points(found, points) - transform_points(true, points), axis=-1).mean())
