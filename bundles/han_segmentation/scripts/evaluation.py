@@ -15,7 +15,6 @@ import torch
 from matplotlib.figure import Figure
 from monai.data import MetaTensor
 from monai.transforms import Transform
-from torch import Tensor
 
 from .cases import find_han_cases
 from .contours import HanCase, read_reference, validity_mask
@@ -24,11 +23,12 @@ from .laterality import side_warnings
 from .metrics import mask_figures, slice_wise_dice
 from .organs import OrganTable
 from .shared.evaluation.reports import write_metrics
+from .shared.geometry.frames import plain_tensor, voxel_sizes
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.itk_images import to_sitk
-from .shared.pictures.plots import save_figure
+from .shared.pictures.files import save_picture
 from .transforms import ORIGINAL
 
 # performance bands: lowest Dice and colour
@@ -103,9 +103,9 @@ def measure_case(item: Mapping[str, Any], table: OrganTable) -> dict[str, Any]:
         or pairs that the network drew on the wrong side), "organs": name to the figures of
         :class:`~.metrics.OrganFigures` and "slice_wise", which is no measure of quality.
     """
-    found, truth = (torch.as_tensor(item[key]).as_subclass(Tensor).cpu().numpy()[0] for key in ("pred", "labels"))
+    found, truth = (plain_tensor(item[key]).cpu().numpy()[0] for key in ("pred", "labels"))
     affine = volume_affine(item["labels"])
-    spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    spacing = voxel_sizes(affine).tolist()
     through = int(np.abs(affine[2, :3] / spacing).argmax())
     figures = {}
     for number, name in table.names.items():
@@ -195,7 +195,7 @@ def write_report(rows: Sequence[Mapping[str, Any]], output_dir: str, table: Orga
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(lines)
-    save_figure(organ_chart(lines), Path(output_dir) / "organs.png")
+    save_picture(organ_chart(lines), Path(output_dir) / "organs.png")
     for line in lines:
         print(f"{line['organ']:18} {line['cases']:3} cases  Dice {line['dice']:.3f}  HD95 {line['hd95_mm']:.1f} mm")
     print(f"mean Dice {summary['dice_mean']:.3f} over {len(lines)} organs, {summary['cases']} cases")
