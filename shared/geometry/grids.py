@@ -17,14 +17,8 @@ from ..io.itk_images import FWHM_PER_SIGMA, grid_image, resample, to_sitk
 from .frames import bounding_grid, ras_to_lps
 from .hounsfield import LOWEST_HU
 
-HU_RANGE = 1024.0
 SNAP_VOXELS = 0.05  # how far a corner may move when directions are taken as exactly axis-aligned
 SLAB_VALUES = 64 * 512 * 512  # voxels that are turned into float32 at a time
-
-
-def normalize_hu(hu: Tensor) -> Tensor:
-    """HU as network input: -1024 to 1024 HU become -1 to 1, clamped beyond, so that metal looks like dense bone."""
-    return hu.clamp(-HU_RANGE, HU_RANGE) / HU_RANGE
 
 
 def volume_affine(volume: Tensor) -> np.ndarray:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +17,7 @@ T11, T12, T13 = (VERTEBRA_LABELS[name] for name in ("T11", "T12", "T13"))
 L1, L4, L5, L6 = (VERTEBRA_LABELS[name] for name in ("L1", "L4", "L5", "L6"))
 SACRUM = SPINE_LABELS["sacrum"]
 RARE = (T13, L6)
+RULES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("labelling_rules.json").read_text("utf-8"))
 
 # stretches in which vertebrae look alike, so that a maximum of one label's heatmap may belong to its neighbour
 ALIKE: tuple[frozenset[int], ...] = (
@@ -29,23 +33,24 @@ class ChainCosts:
 
     One is the score of a vertebra that the heatmaps show clearly. A frequent variant costs less: of 113 scans of the
     VerSe data set 16 have an L6, 2 a T13 and 3 no T12. None lacks L5: that cost is assumed, as large as that of T13.
+    The shipped values are the "costs" of ``labelling_rules.json``.
     """
 
-    thirteenth_thoracic: float = 0.5
-    no_twelfth_thoracic: float = 0.6
-    sixth_lumbar: float = 0.35
-    no_fifth_lumbar: float = 0.5
-    missed: float = 0.4
-    most_missed: int = 2
-    step: float = 0.25
-    freedom: float = 4.0
-    usual: float = 2.0  # squared Mahalanobis distance of a step that costs nothing; a better one pays
-    widest: float = 40.0  # squared Mahalanobis distance of a step that is impossible
-    shortest: float = 0.5  # length of a possible step relative to the expected one
-    longest: float = 1.6
-    noise_mm: float = 2.0
-    tilt: float = 0.14  # rad, how a patient lies, standard deviation
-    size: float = 0.08  # relative, body size beyond the statistics
+    thirteenth_thoracic: float
+    no_twelfth_thoracic: float
+    sixth_lumbar: float
+    no_fifth_lumbar: float
+    missed: float
+    most_missed: int
+    step: float
+    freedom: float
+    usual: float  # squared Mahalanobis distance of a step that costs nothing; a better one pays
+    widest: float  # squared Mahalanobis distance of a step that is impossible
+    shortest: float  # length of a possible step relative to the expected one
+    longest: float
+    noise_mm: float
+    tilt: float  # rad, how a patient lies, standard deviation
+    size: float  # relative, body size beyond the statistics
 
     def direct(self) -> dict[tuple[int, int], float]:
         """Cost of each pair of neighbours."""

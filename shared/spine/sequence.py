@@ -15,7 +15,22 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .candidates import CHANNELS, MERGE_MM, Candidate, Site, find_candidates, merge_candidates
-from .chains import ALIKE, L1, L4, RANK, RARE, SACRUM, T11, T12, T13, ChainCosts, Transition, step_costs, transitions
+from .chains import (
+    ALIKE,
+    L1,
+    L4,
+    RANK,
+    RARE,
+    RULES,
+    SACRUM,
+    T11,
+    T12,
+    T13,
+    ChainCosts,
+    Transition,
+    step_costs,
+    transitions,
+)
 from .field_of_view import CUT_MM, FieldOfView
 from .label_probabilities import allow_rare
 from .labels import CRANIOCAUDAL, SPINE_NAMES, VERTEBRA_LABELS
@@ -39,7 +54,7 @@ CUT_SHARE = 0.5  # of the step to the neighbour: a vertebra of the neck is whole
 
 @dataclass(frozen=True)
 class Evidence:
-    """How heatmaps speak for a label.
+    """How heatmaps speak for a label; the shipped values are the "evidence" of ``labelling_rules.json``.
 
     Attributes:
         neighbour: share of the maximum of a neighbouring label's heatmap where vertebrae look alike.
@@ -56,18 +71,18 @@ class Evidence:
         most_expected: number of them that count.
     """
 
-    neighbour: float = 0.5
-    existence: float = 0.3
-    floor: float = 0.1
-    clearest: int = 5
-    weakest: float = 0.3
-    anchor: float = 0.3
-    certain: float = 0.3
-    belief: float = 0.2
-    rare: float = 0.3
-    doubt: float = 5.0
-    expected: float = 0.25
-    most_expected: int = 3
+    neighbour: float
+    existence: float
+    floor: float
+    clearest: int
+    weakest: float
+    anchor: float
+    certain: float
+    belief: float
+    rare: float
+    doubt: float
+    expected: float
+    most_expected: int
 
 
 @dataclass(frozen=True)
@@ -333,8 +348,8 @@ def label_spine(
         candidates: maxima of the heatmaps, in any order.
         statistics: of the steps; the shipped ones where None.
         field_of_view: of the whole image in the world of the candidates; None where its ends are unknown.
-        costs: of steps and variants.
-        evidence: of heatmaps and ends.
+        costs: of steps and variants; the shipped ones where None.
+        evidence: of heatmaps and ends; the shipped one where None.
         merge_mm: candidates this close are one vertebra.
         beliefs: gives the logarithm of the probability of each label (S, 27) at places (S, 3); the scores of the
             candidates alone count where None.
@@ -343,7 +358,7 @@ def label_spine(
         the labelling; empty, with a reason, where no candidate is worth labelling.
     """
     statistics = statistics or load_statistics()
-    costs, evidence = costs or ChainCosts(), evidence or Evidence()
+    costs, evidence = costs or ChainCosts(**RULES["costs"]), evidence or Evidence(**RULES["evidence"])
     sites = merge_candidates(candidates, merge_mm)
     nothing = SpineLabelling({}, {}, 0.0, None, True, ["no vertebra found"])
     if max((max(site.scores.values()) for site in sites), default=0.0) <= evidence.floor:

@@ -5,6 +5,7 @@ Payer et al., VISAPP 2020. All positions are RAS millimetres.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,11 @@ from scipy import ndimage
 from ..engines.patches import Network, pad_to_multiple, run_network
 from ..engines.settings import flag
 from ..geometry.frames import transform_points
-from ..geometry.grids import normalize_hu, to_grid, volume_affine
+from ..geometry.grids import to_grid, volume_affine
 from ..geometry.masks import largest_component
 from ..geometry.volume_box import file_name
 from ..io.errors import CaseError
+from .hu_window import HU_WINDOW, normalize_hu
 
 BODY = -0.3  # normalised intensity above which a voxel belongs to the body
 MIDLINE_MM = 70.0
@@ -48,7 +50,11 @@ class SpineRegion:
 
 
 def spine_input(
-    volume: MetaTensor, spacing_mm: float = 8.0, smoothing_sigma: float = 0.75, multiple: int = 16
+    volume: MetaTensor,
+    spacing_mm: float = 8.0,
+    smoothing_sigma: float = 0.75,
+    hu_window: Sequence[float] = HU_WINDOW,
+    multiple: int = 16,
 ) -> MetaTensor:
     """Network input of the first stage.
 
@@ -56,13 +62,14 @@ def spine_input(
         volume: (1, X, Y, Z) HU with its affine.
         spacing_mm: of the grid.
         smoothing_sigma: of the Gaussian before resampling, in voxels of the grid.
+        hu_window: lowest and highest HU that the network sees.
         multiple: the network wants sizes that are multiples of it; air is added at the far ends.
 
     Returns:
         (1, x, y, z) normalised intensities on a grid along the patient's axes around the whole CT, with its affine.
     """
     grid = to_grid(volume, spacing_mm, smoothing_sigma)
-    values = pad_to_multiple(normalize_hu(grid.as_tensor().float()), multiple, value=-1.0)
+    values = pad_to_multiple(normalize_hu(grid.as_tensor().float(), hu_window), multiple, value=-1.0)
     return MetaTensor(values, affine=grid.affine)
 
 
@@ -130,6 +137,7 @@ class SpineStage:
         smoothing_sigma: as :func:`spine_input` takes it.
         threshold: as :func:`spine_region` takes it.
         min_peak: lowest peak of a heatmap that shows a spine.
+        hu_window: as :func:`spine_input` takes it.
         amp: whether to reduce the precision.
     """
 
@@ -141,7 +149,9 @@ class SpineStage:
         threshold: float = 0.3,
         min_peak: float = 0.25,
         amp: bool = True,
+        hu_window: Sequence[float] = HU_WINDOW,
     ) -> None:
+        self.hu_window = hu_window
         self.network, self.spacing_mm, self.smoothing_sigma = network, spacing_mm, smoothing_sigma
         self.threshold, self.min_peak, self.amp = threshold, min_peak, flag("amp", amp)
 
@@ -151,7 +161,7 @@ class SpineStage:
         Raises:
             CaseError: when there is no spine.
         """
-        image = spine_input(volume, self.spacing_mm, self.smoothing_sigma)
+        image = spine_input(volume, self.spacing_mm, self.smoothing_sigma, self.hu_window)
         values = run_network(self.network, image.as_tensor()[None], self.amp)[0].cpu()
         heatmap = near_midline(MetaTensor(values, affine=image.affine), image)
         region = spine_region(heatmap, self.threshold)

@@ -17,10 +17,11 @@ from monai.transforms import Randomizable, Transform
 from torch import Tensor
 
 from ..geometry.deform import Deformation
-from ..geometry.grids import normalize_hu, volume_affine
+from ..geometry.grids import volume_affine
 from ..geometry.hounsfield import LOWEST_HU
 from .augmentation import CropRanges, bent_indices, crop_volume, draw_crop, straight_crop
 from .dataset import FAR_MM
+from .hu_window import HU_WINDOW, normalize_hu
 
 Array = np.ndarray
 
@@ -45,6 +46,7 @@ class SpineSample(Randomizable, Transform):
         spacing_mm: of its voxels.
         ranges: keywords of :class:`~shared.spine.augmentation.CropRanges`; None for a straight crop.
         cut_prob: how often the field of view is cut to a random part, along the body and across it.
+        hu_window: lowest and highest HU that the network sees.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class SpineSample(Randomizable, Transform):
         spacing_mm: float,
         ranges: Mapping[str, Any] | None = None,
         cut_prob: float = 0.0,
+        hu_window: Sequence[float] = HU_WINDOW,
     ) -> None:
+        self.hu_window = hu_window
         self.size, self.spacing_mm, self.cut_prob = tuple(int(n) for n in size), float(spacing_mm), cut_prob
         self.ranges = None if ranges is None else CropRanges(**ranges)
 
@@ -97,7 +101,7 @@ class SpineSample(Randomizable, Transform):
     def look(self, data: Mapping[Any, Any], crop: Deformation) -> tuple[Tensor, Tensor]:
         """Normalised crop (1, X, Y, Z) of the CT, and the bent grid for more volumes."""
         bent = bent_indices(crop)
-        return normalize_hu(crop_volume(data["image"], crop, bent, LOWEST_HU)), bent
+        return normalize_hu(crop_volume(data["image"], crop, bent, LOWEST_HU), self.hu_window), bent
 
     def points(self, crop: Deformation, centres: Tensor, kept: Sequence[tuple[float, float]]) -> Tensor:
         """Crop indices (27, 3) of centres in RAS mm: far away where cut off, NaN where unknown."""

@@ -20,13 +20,14 @@ from torch import Tensor
 from ..engines.patches import Network, run_network, tile_starts
 from ..engines.settings import flag
 from ..geometry.frames import centred_grid, plain_tensor
-from ..geometry.grids import normalize_hu, to_grid, volume_affine
+from ..geometry.grids import to_grid, volume_affine
 from ..geometry.hounsfield import LOWEST_HU
 from ..geometry.volume_box import cut_box, file_name, volume_bounds
 from ..io.errors import CaseError
 from .candidates import CHANNELS, Candidate, find_candidates
 from .crops import sample_grid
 from .field_of_view import FieldOfView
+from .hu_window import HU_WINDOW, normalize_hu
 from .label_probabilities import label_log_probabilities
 from .refine import refine_points
 from .sequence import SpineLabelling, label_spine
@@ -77,6 +78,7 @@ def spine_crop(
     region: SpineRegion,
     spacing_mm: float = 2.0,
     least: Sequence[int] = (80, 96),
+    hu_window: Sequence[float] = HU_WINDOW,
     multiple: int = 16,
 ) -> MetaTensor:
     """Network input of the second stage.
@@ -86,6 +88,7 @@ def spine_crop(
         region: from the first stage.
         spacing_mm: of the crop.
         least: smallest size of the crop across the long axis.
+        hu_window: lowest and highest HU that the network sees.
         multiple: sizes that the network wants.
 
     Returns:
@@ -94,7 +97,8 @@ def spine_crop(
     affine, size = spine_grid(region, volume_bounds(volume), spacing_mm, least, multiple)
     low, high = affine[:3, 3], affine[:3, 3] + np.array(size) * spacing_mm
     working = to_grid(cut_box(volume, low, high), spacing_mm)
-    return MetaTensor(normalize_hu(sample_grid(working, affine, size, LOWEST_HU)), affine=torch.as_tensor(affine))
+    values = normalize_hu(sample_grid(working, affine, size, LOWEST_HU), hu_window)
+    return MetaTensor(values, affine=torch.as_tensor(affine))
 
 
 def place_heatmaps(heatmaps: Tensor, crop: MetaTensor) -> MetaTensor:
@@ -247,7 +251,7 @@ class VertebraStage:
 
     Args:
         network: as :func:`tiled_heatmaps` wants it.
-        spacing_mm, least: as :func:`spine_crop` takes them.
+        spacing_mm, least, hu_window: as :func:`spine_crop` takes them.
         tile, step: as :func:`tiled_heatmaps` takes them.
         peak, min_score, min_peak: as :func:`label_heatmaps` takes them.
         amp: whether to reduce the precision.
@@ -264,8 +268,9 @@ class VertebraStage:
         min_score: float = 0.1,
         min_peak: float = MIN_PEAK,
         amp: bool = True,
+        hu_window: Sequence[float] = HU_WINDOW,
     ) -> None:
-        self.network, self.spacing_mm, self.least = network, spacing_mm, least
+        self.network, self.spacing_mm, self.least, self.hu_window = network, spacing_mm, least, hu_window
         self.inferer = TiledInferer(tile, step, amp)
         self.peak, self.min_score, self.min_peak = peak, min_score, min_peak
 
@@ -275,7 +280,7 @@ class VertebraStage:
         Raises:
             CaseError: as :func:`label_heatmaps`.
         """
-        crop = spine_crop(volume, region, self.spacing_mm, self.least)
+        crop = spine_crop(volume, region, self.spacing_mm, self.least, self.hu_window)
         heatmaps = place_heatmaps(self.inferer(crop[None], self.network)[0], crop)
         labelling = label_heatmaps(heatmaps, volume, self.peak, self.min_score, self.min_peak)
         if labelling.uncertain:

@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 
 from shared.geometry.frames import bounding_grid
-from shared.geometry.grids import normalize_hu, to_grid, volume_affine
+from shared.geometry.grids import to_grid, volume_affine
 from shared.geometry.hounsfield import LOWEST_HU
 
 SIZE, SPACING = (40, 50, 30), (1.0, 1.2, 2.0)
@@ -99,11 +99,6 @@ def test_smoothing_keeps_a_constant_and_blurs_a_step() -> None:
     step[:, 10:] = 1.0
     plain, smooth = (to_grid(MetaTensor(step, affine=torch.eye(4)), 1.0, sigma)[0, :, 5, 5] for sigma in (0.0, 2.0))
     assert plain.diff().max() == 1.0 and smooth.diff().max() < 0.3
-
-
-def test_normalized_intensities() -> None:
-    hu = torch.tensor([-3000.0, -1024.0, 0.0, 512.0, 5000.0])
-    assert normalize_hu(hu).tolist() == [-1.0, -1.0, 0.0, 0.5, 1.0]
 
 
 def test_tensor_without_affine_is_refused() -> None:

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from monai.data import MetaTensor
 from torch import Tensor
 
-from shared.geometry.grids import HU_RANGE
 from shared.phantoms.torso.phantom import TorsoPhantom
+from shared.spine.hu_window import HU_WINDOW
 from shared.spine.labels import CRANIOCAUDAL
 
 STEP = 32.0
@@ -49,7 +49,7 @@ def encoded_volume(phantom: TorsoPhantom) -> MetaTensor:
 
 def codes(image: Tensor) -> Tensor:
     """Labels (with a half at body centres) of normalised intensities."""
-    return image * HU_RANGE / STEP
+    return image * HU_WINDOW[1] / STEP
 
 
 def spine_oracle(image: Tensor) -> Tensor:

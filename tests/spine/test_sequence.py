@@ -6,6 +6,7 @@ import torch
 
 from shared.geometry.heatmaps import gaussian_heatmaps
 from shared.spine.candidates import CHANNELS, Candidate, find_candidates, merge_candidates
+from shared.spine.chains import RULES
 from shared.spine.field_of_view import FieldOfView
 from shared.spine.labels import VERTEBRA_LABELS
 from shared.spine.sequence import ChainCosts, label_spine
@@ -256,7 +257,7 @@ def test_costs_decide_about_variants():
     spine = phantom_spine(rng_of(12), frozenset({"L6"}))
     found = candidates_of({label: point for label, point in spine.items() if label >= 20}, 0.9)
     assert 25 in label_spine(found, STATISTICS).points
-    assert 25 not in label_spine(found, STATISTICS, costs=ChainCosts(sixth_lumbar=5.0)).points
+    assert 25 not in label_spine(found, STATISTICS, costs=ChainCosts(**{**RULES["costs"], "sixth_lumbar": 5.0})).points
 
 
 def test_channels_are_in_the_order_of_the_spine():

@@ -3,7 +3,7 @@ import pytest
 
 from shared.io.errors import CaseError
 from shared.phantoms.torso.spine_curve import STEP_MM
-from shared.spine.chains import ChainCosts, step_costs, transitions
+from shared.spine.chains import RULES, ChainCosts, step_costs, transitions
 from shared.spine.labels import SPINE_LABELS
 from shared.spine.statistics import (
     SHIPPED,
@@ -17,6 +17,8 @@ from shared.spine.statistics import (
 )
 
 from .simulated import phantom_spine
+
+COSTS = ChainCosts(**RULES["costs"])
 
 
 def table(count: int = 30) -> np.ndarray:
@@ -73,19 +75,19 @@ def test_shipped_statistics_are_anatomy():
 
 
 def test_transitions_cover_variants_and_gaps():
-    found = {step.labels: step for step in transitions(load_statistics(), ChainCosts())}
+    found = {step.labels: step for step in transitions(load_statistics(), COSTS)}
     assert all(pair in found for pair in zip(USUAL[:-1], USUAL[1:], strict=True))
-    assert found[18, 20].cost > 0 and found[18, 19, 20].cost == pytest.approx(ChainCosts().missed)
+    assert found[18, 20].cost > 0 and found[18, 19, 20].cost == pytest.approx(COSTS.missed)
     assert found[19, 28].cost > 0 and found[28, 20].cost == 0
     assert (19, 28, 20) not in found and (24, 25, SPINE_LABELS["sacrum"]) not in found  # rare ones are never presumed
-    assert max(len(labels) for labels in found) == 2 + ChainCosts().most_missed
+    assert max(len(labels) for labels in found) == 2 + COSTS.most_missed
 
 
 def test_cost_of_a_step_grows_with_its_deviation():
-    step = next(step for step in transitions(load_statistics(), ChainCosts()) if step.labels == (21, 22))
+    step = next(step for step in transitions(load_statistics(), COSTS) if step.labels == (21, 22))
     places = np.stack([step.step.mean_mm, step.step.mean_mm + [0, 6, 0], step.step.mean_mm + [0, 0, -60]])
-    costs = step_costs(step, np.zeros((1, 3)), places, ChainCosts())[0]
+    costs = step_costs(step, np.zeros((1, 3)), places, COSTS)[0]
     assert costs[0] < costs[1] < 1 and np.isinf(costs[2])
     shares = np.array([0.4, 0.8, 1.2, 1.7])[:, None] * step.step.mean_mm
-    possible = np.isfinite(step_costs(step, np.zeros((1, 3)), shares, ChainCosts())[0])
+    possible = np.isfinite(step_costs(step, np.zeros((1, 3)), shares, COSTS)[0])
     assert possible.tolist() == [False, True, True, False]

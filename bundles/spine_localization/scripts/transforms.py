@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from monai.config import KeysCollection
@@ -10,6 +10,7 @@ from monai.transforms import MapTransform
 
 from .shared.spine.case_keys import ORIGINAL
 from .shared.spine.ct_check import check_ct
+from .shared.spine.hu_window import HU_WINDOW
 from .shared.spine.spine_stage import spine_input
 
 
@@ -20,14 +21,20 @@ class SpineInputd(MapTransform):
         CaseError: for what is no CT.
     """
 
-    def __init__(self, keys: KeysCollection = "image", spacing_mm: float = 8.0, smoothing_sigma: float = 0.75) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection = "image",
+        spacing_mm: float = 8.0,
+        smoothing_sigma: float = 0.75,
+        hu_window: Sequence[float] = HU_WINDOW,
+    ) -> None:
         super().__init__(keys)
-        self.spacing_mm, self.smoothing_sigma = spacing_mm, smoothing_sigma
+        self.spacing_mm, self.smoothing_sigma, self.hu_window = spacing_mm, smoothing_sigma, hu_window
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
         for key in self.key_iterator(output):
             volume = output[ORIGINAL] = output[key]
             check_ct(volume)
-            output[key] = spine_input(volume, self.spacing_mm, self.smoothing_sigma)
+            output[key] = spine_input(volume, self.spacing_mm, self.smoothing_sigma, self.hu_window)
         return output

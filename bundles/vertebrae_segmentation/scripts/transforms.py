@@ -18,6 +18,7 @@ from .shared.engines.settings import flag
 from .shared.spine.case_keys import ORIGINAL, case_name
 from .shared.spine.ct_check import check_ct
 from .shared.spine.heatmap_files import save_heatmap, save_vertebra_heatmaps
+from .shared.spine.hu_window import HU_WINDOW
 from .shared.spine.labelling_json import labelling_result
 from .shared.spine.result_json import points_of, region_result
 from .shared.spine.spine_stage import SpineStage
@@ -33,7 +34,7 @@ class VertebraCropsd(MapTransform):
         spine_stage: the first stage.
         vertebra_stage: the second stage.
         landmarks: file or folder of body centres, which replace the first two stages.
-        size, spacing_mm, sigma_mm: as :func:`~shared.spine.stage3.vertebra_inputs` takes them.
+        size, spacing_mm, sigma_mm, hu_window: as :func:`~shared.spine.stage3.vertebra_inputs` takes them.
         output_dir: heatmaps go to ``intermediates/<case>`` in it; nowhere where None.
         save_intermediates: whether they are saved.
 
@@ -55,10 +56,11 @@ class VertebraCropsd(MapTransform):
         sigma_mm: float = 5.0,
         output_dir: str | os.PathLike | None = None,
         save_intermediates: bool = False,
+        hu_window: Sequence[float] = HU_WINDOW,
     ) -> None:
         super().__init__(keys)
         self.spine_stage, self.vertebra_stage, self.landmarks = spine_stage, vertebra_stage, landmarks
-        self.size, self.spacing_mm, self.sigma_mm = size, spacing_mm, sigma_mm
+        self.size, self.spacing_mm, self.sigma_mm, self.hu_window = size, spacing_mm, sigma_mm, hu_window
         wanted = flag("save_intermediates", save_intermediates) and output_dir is not None
         self.folder = Path(str(output_dir)) / "intermediates" if wanted else None
 
@@ -80,7 +82,9 @@ class VertebraCropsd(MapTransform):
             check_ct(volume)
             spine, labelling = self.find(volume, case_name(output))
             points = points_of(labelling)
-            crops, affines = vertebra_inputs(volume, list(points.values()), self.size, self.spacing_mm, self.sigma_mm)
+            crops, affines = vertebra_inputs(
+                volume, list(points.values()), self.size, self.spacing_mm, self.sigma_mm, self.hu_window
+            )
             output[key] = torch.as_tensor(crops)
             output |= {"crop_affines": affines, "spine": json.dumps(spine), "labelling": json.dumps(labelling)}
         return output

@@ -13,11 +13,12 @@ from monai.data import MetaTensor
 from torch import Tensor
 
 from .shared.geometry.frames import box_corners, centred_grid, transform_points
-from .shared.geometry.grids import normalize_hu, to_grid
+from .shared.geometry.grids import to_grid
 from .shared.geometry.heatmaps import gaussian_heatmaps
 from .shared.geometry.hounsfield import LOWEST_HU
 from .shared.geometry.volume_box import cut_box
 from .shared.spine.crops import sample_grid
+from .shared.spine.hu_window import HU_WINDOW, normalize_hu
 
 
 def landmark_channel(centre_mm: np.ndarray, affine: np.ndarray, size: Sequence[int], sigma_mm: float) -> Tensor:
@@ -29,10 +30,15 @@ def landmark_channel(centre_mm: np.ndarray, affine: np.ndarray, size: Sequence[i
 
 
 def vertebra_input(
-    working: MetaTensor, centre_mm: np.ndarray, affine: np.ndarray, size: Sequence[int], sigma_mm: float
+    working: MetaTensor,
+    centre_mm: np.ndarray,
+    affine: np.ndarray,
+    size: Sequence[int],
+    sigma_mm: float,
+    hu_window: Sequence[float],
 ) -> Tensor:
     """Network input (2, X, Y, Z) of one vertebra: CT and landmark."""
-    crop = normalize_hu(sample_grid(working, affine, size, LOWEST_HU))
+    crop = normalize_hu(sample_grid(working, affine, size, LOWEST_HU), hu_window)
     return torch.cat([crop, landmark_channel(centre_mm, affine, size, sigma_mm)])
 
 
@@ -42,6 +48,7 @@ def vertebra_inputs(
     size: Sequence[int] = (128, 128, 96),
     spacing_mm: float = 1.0,
     sigma_mm: float = 5.0,
+    hu_window: Sequence[float] = HU_WINDOW,
 ) -> tuple[Tensor, Tensor]:
     """Network inputs of vertebrae whose body centres are known.
 
@@ -51,6 +58,7 @@ def vertebra_inputs(
         size: of a crop in voxels.
         spacing_mm: of a crop.
         sigma_mm: of the landmark's Gaussian.
+        hu_window: lowest and highest HU that the network sees.
 
     Returns:
         crops (N, 2, *size) and their affines (N, 4, 4) float64.
@@ -59,7 +67,7 @@ def vertebra_inputs(
     ends = np.concatenate([box_corners(a[:3, 3], a[:3, 3] + np.array(size) * spacing_mm) for a in affines])
     working = to_grid(cut_box(volume, ends.min(axis=0), ends.max(axis=0)), spacing_mm)
     crops = [
-        vertebra_input(working, centre, affine, size, sigma_mm)
+        vertebra_input(working, centre, affine, size, sigma_mm, hu_window)
         for centre, affine in zip(centres_mm, affines, strict=True)
     ]
     return torch.stack(crops), torch.as_tensor(np.stack(affines))
