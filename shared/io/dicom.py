@@ -11,6 +11,7 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from .errors import CaseError, one_line
 from .image_files import LUMA
@@ -60,6 +61,10 @@ def check_single_image(path: str | os.PathLike, data: Dataset) -> None:
 
 def stored_pixels(data: Dataset) -> np.ndarray:
     """Stored values (rows, columns) of a single image, colours mixed to grey; raises whatever its decoder raises."""
+    if not data.file_meta.get("TransferSyntaxUID"):  # a file without preamble: its elements tell how they are written
+        implicit, little = data.original_encoding
+        plain = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else plain
     pixels = data.pixel_array
     if data.get("PhotometricInterpretation") == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, data)
