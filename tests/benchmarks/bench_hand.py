@@ -47,8 +47,8 @@ def views_and_points(parser: ConfigParser, items: list[dict]) -> tuple[np.ndarra
     """Overview views (N, 1, X, Y) uint8 of preprocessed cases, their points (N, K, 2) and mm per index (N,)."""
     from scripts.alignment import overview_matrix
 
-    from bundles.hand_landmarks.scripts.points import transform_points
     from shared.geometry.deform import Deformation
+    from shared.geometry.frames import transform_points
 
     size = tuple(parser["input_size"])
     views, points, scales = [], [], []
@@ -56,7 +56,7 @@ def views_and_points(parser: ConfigParser, items: list[dict]) -> tuple[np.ndarra
         canvas = torch.as_tensor(item["image"]).as_subclass(torch.Tensor)
         matrix = overview_matrix(tuple(canvas.shape[1:]), size)
         views.append((Deformation(matrix[:2].float(), None, size).apply(canvas) * 255).byte().numpy())
-        seen = transform_points(item["landmarks"], torch.linalg.inv(matrix)).numpy()
+        seen = transform_points(torch.linalg.inv(matrix), torch.as_tensor(item["landmarks"])).numpy()
         points.append(seen)
         scales.append(50 / np.linalg.norm(seen[1] - seen[5]))
     return np.stack(views), np.stack(points), np.array(scales)

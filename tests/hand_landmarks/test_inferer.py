@@ -10,8 +10,8 @@ from bundles.hand_landmarks.scripts.alignment import overview_matrix, upright_ma
 from bundles.hand_landmarks.scripts.augmentation import RandHandViewd
 from bundles.hand_landmarks.scripts.inferer import HandLandmarkInferer, hand_score
 from bundles.hand_landmarks.scripts.landmark_set import read_landmark_set
-from bundles.hand_landmarks.scripts.points import transform_points
 from shared.geometry.deform import Deformation
+from shared.geometry.frames import transform_points
 from shared.geometry.heatmaps import decode_heatmaps, gaussian_heatmaps
 
 CANVAS, SIZE = (240, 320), (144, 192)
@@ -54,7 +54,7 @@ class OracleNetwork(torch.nn.Module):
 def test_overview_shows_the_whole_canvas(turns, mirror):
     matrix = overview_matrix(CANVAS, SIZE, turns, mirror)
     corners = torch.tensor([[0.0, 0.0], [CANVAS[0] - 1, 0], [0, CANVAS[1] - 1], [CANVAS[0] - 1, CANVAS[1] - 1]])
-    inside = transform_points(corners, torch.linalg.inv(matrix))
+    inside = transform_points(torch.linalg.inv(matrix), corners)
     assert (inside >= -0.51).all() and (inside <= torch.tensor(SIZE) - 0.49).all()
     assert bool(matrix[:2, :2].det() < 0) == mirror
 
@@ -63,7 +63,7 @@ def test_upright_frame_holds_every_landmark_upright():
     for angle, scale in ((0.0, 0.9), (0.6, 0.5), (-2.0, 0.7)):
         points = hand_on_canvas(angle, scale)
         matrix, residuals = upright_matrix(points, MEAN, SIZE)
-        upright = transform_points(points, torch.linalg.inv(matrix))
+        upright = transform_points(torch.linalg.inv(matrix), points)
         assert residuals.max() < 1e-3
         assert (upright > 4).all() and (upright < torch.tensor(SIZE) - 5).all()
         direction = upright[28] - upright[3]
@@ -93,7 +93,7 @@ def look(inferer, canvas, network, matrices):
     """As the inferer's own, for a canvas of 37 channels."""
     views = torch.stack([Deformation(m[:2].float(), None, SIZE).apply(canvas) for m in matrices])
     points, peaks = decode_heatmaps(network(views), inferer.stride)
-    return torch.stack([transform_points(p, m) for p, m in zip(points, matrices, strict=True)]), peaks.clamp(0, 1)
+    return torch.stack([transform_points(m, p) for p, m in zip(points, matrices, strict=True)]), peaks.clamp(0, 1)
 
 
 def test_score_tells_hands_from_scattered_points():

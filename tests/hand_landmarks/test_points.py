@@ -2,7 +2,8 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from bundles.hand_landmarks.scripts.points import fit_similarity, to_file_indices, transform_points
+from bundles.hand_landmarks.scripts.points import fit_similarity, to_file_indices
+from shared.geometry.frames import transform_points
 
 
 def test_similarity_is_recovered():
@@ -14,7 +15,7 @@ def test_similarity_is_recovered():
     matrix, residuals = fit_similarity(source, target)
     assert torch.allclose(matrix[:2, :2], linear.double(), atol=1e-5)
     assert residuals.max() < 1e-4
-    assert torch.allclose(transform_points(source, matrix), target, atol=1e-4)
+    assert torch.allclose(transform_points(matrix, source), target, atol=1e-4)
 
 
 def test_similarity_never_mirrors():

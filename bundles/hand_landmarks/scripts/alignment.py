@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .points import fit_similarity, transform_points
+from .points import fit_similarity
+from .shared.geometry.frames import transform_points
 
 MARGIN_MM = 14.0
 """Space left around the landmarks in the upright frame, for fingertips and for errors of the first pass."""
@@ -38,7 +39,7 @@ def upright_matrix(
     to_mean, residuals = fit_similarity(
         points, torch.as_tensor(mean)[present], None if weights is None else weights[present]
     )
-    upright = transform_points(points, to_mean).double()
+    upright = transform_points(to_mean, points).double()
     low, high = upright.amin(dim=0) - MARGIN_MM, upright.amax(dim=0) + MARGIN_MM
     extent = torch.tensor(size, dtype=torch.float64) - 1
     mm_per_index = ((high - low) / extent).max()

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from .alignment import overview_matrix, upright_matrix
 from .landmark_set import LandmarkSet
-from .points import transform_points
 from .shared.engines.settings import flag
 from .shared.geometry.deform import Deformation, sample
-from .shared.geometry.frames import plain_tensor
+from .shared.geometry.frames import plain_tensor, transform_points
 from .shared.geometry.heatmaps import decode_heatmaps
 
 
@@ -67,7 +66,7 @@ class HandLandmarkInferer(Inferer):
         flip = overview_matrix(shape, shape, mirror=mirror)  # the canvas mirrored onto itself
         for _ in range(self.passes):
             weights = confidence.clamp(min=1e-3)
-            matrix = flip @ upright_matrix(transform_points(points, flip), self.mean, self.size, weights)[0]
+            matrix = flip @ upright_matrix(transform_points(flip, points), self.mean, self.size, weights)[0]
             shifts = torch.eye(3, dtype=torch.float64).repeat(self.views, 1, 1)
             shifts[:, :2, 2] = self.stride / self.views * torch.arange(self.views)[:, None]
             found, trust = self.look(canvas, network, list(matrix @ shifts))
@@ -90,7 +89,7 @@ class HandLandmarkInferer(Inferer):
         for (_, mirror), view_points, view_confidence in zip(views, points, confidence, strict=True):
             flip = overview_matrix(shape, shape, mirror=mirror)
             weights = view_confidence.clamp(min=1e-3)
-            residuals = upright_matrix(transform_points(view_points, flip), self.mean, self.size, weights)[1]
+            residuals = upright_matrix(transform_points(flip, view_points), self.mean, self.size, weights)[1]
             score = hand_score(view_confidence, residuals)
             if best is None or score > best[3]:
                 best = view_points, view_confidence, mirror, score
@@ -106,7 +105,7 @@ class HandLandmarkInferer(Inferer):
         with torch.autocast(canvas.device.type, dtype=torch.bfloat16, enabled=self.amp):
             heatmaps = network(views)
         points, peaks = decode_heatmaps(heatmaps.float(), self.stride)
-        points = torch.stack([transform_points(p, m) for p, m in zip(points.cpu(), matrices, strict=True)])
+        points = torch.stack([transform_points(m, p) for p, m in zip(points.cpu(), matrices, strict=True)])
         return points, peaks.clamp(0, 1).cpu()
 
 

@@ -7,28 +7,13 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
-
-def transform_points(points: Tensor | np.ndarray, matrix: Tensor | np.ndarray) -> Tensor:
-    """Apply a homogeneous matrix to points.
-
-    Args:
-        points: (..., D).
-        matrix: square, at least (D + 1, D + 1); the rotation part is its first D rows and columns, the translation the
-            first D rows of its last column.
-
-    Returns:
-        (..., D) float32, computed in float64; NaN stays NaN.
-    """
-    points = torch.as_tensor(points).double()
-    matrix = torch.as_tensor(matrix).double()
-    dims = points.shape[-1]
-    return (points @ matrix[:dims, :dims].T + matrix[:dims, -1]).float()
+from .shared.geometry.frames import transform_points
 
 
 def to_file_indices(points: Tensor, image: MetaTensor) -> Tensor:
     """Indices of a transformed image (..., D) to indices of the file that it was read from."""
     original = torch.as_tensor(image.meta["original_affine"]).double()
-    return transform_points(points, torch.linalg.inv(original) @ image.affine.double().cpu())
+    return transform_points(torch.linalg.inv(original) @ image.affine.double().cpu(), points)
 
 
 def pixel_sizes(affine: Tensor | np.ndarray) -> np.ndarray:

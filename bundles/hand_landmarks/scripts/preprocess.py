@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 
 from .alignment import overview_matrix
-from .points import transform_points
 from .shared.engines.case_evaluator import CaseDataset
 from .shared.engines.process_cases import process_cases
 from .shared.geometry.deform import Deformation
-from .shared.geometry.frames import plain_tensor
+from .shared.geometry.frames import plain_tensor, transform_points
 from .shared.geometry.heatmaps import gaussian_heatmaps
 from .shared.io.json_files import write_json
 from .shared.pictures.files import save_picture
@@ -67,7 +66,7 @@ def write_preprocessed(dataset: CaseDataset, output_dir: str, size: Sequence[int
         write_json(folder / f"{case}_canvas.json", record)
         matrix = overview_matrix(tuple(pixels.shape[1:]), tuple(size))
         view = Deformation(matrix[:2].float(), None, tuple(size)).apply(pixels)[0]
-        in_view = transform_points(points, torch.linalg.inv(matrix))
+        in_view = transform_points(torch.linalg.inv(matrix), torch.as_tensor(points)).float()
         heatmaps = gaussian_heatmaps(in_view[None] / stride, tuple(extent // stride for extent in size), sigma)[0]
         save_picture(heatmap_picture(view, heatmaps), folder / f"{case}_heatmaps.png")
 

@@ -20,8 +20,9 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 from skimage.filters import gaussian, threshold_otsu
 
-from .points import pixel_sizes, transform_points
+from .points import pixel_sizes
 from .shared.engines.settings import flag
+from .shared.geometry.frames import transform_points
 from .shared.io.errors import CaseError
 
 REFERENCE_FILE = Path(__file__).with_name("hand_reference.json")
@@ -275,7 +276,7 @@ class StandardizeHandd(MapTransform):
                 to_canvas = (
                     torch.linalg.inv(result[key].affine) @ torch.as_tensor(image.meta["original_affine"]).double()
                 )
-                result[self.points_key] = transform_points(result[self.points_key], to_canvas)
+                result[self.points_key] = transform_points(to_canvas, torch.as_tensor(result[self.points_key])).float()
         return result
 
     def standardize(self, image: MetaTensor, box: Sequence[int] | None = None) -> MetaTensor:
