@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -73,3 +74,17 @@ def test_wrong_cases_are_refused_one_by_one(tmp_path: Path, spoil, says: str) ->
     right, wrong = prepare(tmp_path)
     assert right["case"] == "right" and isinstance(wrong, CaseFailure)
     assert says in wrong.line and "unexpected" not in wrong.line, wrong.line
+
+
+def test_a_big_endian_mr_is_read_or_refused_by_its_own_name(tmp_path: Path) -> None:
+    folder = nifti_folder(tmp_path)
+    image = nibabel.load(folder / "mr_t1.nii.gz")
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(">i2")
+    values = np.asarray(image.dataobj).astype(">i2")
+    nibabel.save(nibabel.Nifti1Image(values, image.affine, header), folder / "mr_t1.nii.gz")
+    (item,) = prepare(tmp_path)
+    if isinstance(item, CaseFailure):
+        assert "mr_t1.nii.gz: cannot be read" in item.line
+    else:
+        assert json.loads(item["mr_report"])["used"]

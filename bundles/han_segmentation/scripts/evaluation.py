@@ -38,7 +38,12 @@ COLUMNS = ("organ", "cases", *FIGURES)
 
 
 def evaluation_cases(
-    dataset_dir: str | os.PathLike, table: OrganTable, split: str, shares: Sequence[float], seed: int
+    dataset_dir: str | os.PathLike,
+    table: OrganTable,
+    split: str,
+    shares: Sequence[float],
+    seed: int,
+    modalities: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Cases with contours, the CT under "image".
 
@@ -47,6 +52,7 @@ def evaluation_cases(
         table: organs whose contours count.
         split: "train", "val" or "test" of a training; "all" for all cases.
         shares, seed: of the split, as the training has them.
+        modalities: further ones that are looked for.
 
     Raises:
         CaseError: where there is none, or a case has no contours.
@@ -54,7 +60,7 @@ def evaluation_cases(
     root = Path(dataset_dir)
     own = root / {"train": "train", "val": "validation", "test": "test"}.get(split, "")
     divided = split != "all" and (root / "train").is_dir() and (root / "validation").is_dir()
-    cases = check_reference(find_han_cases(own if divided else root, table), root)
+    cases = check_reference(find_han_cases(own if divided else root, table, modalities=modalities), root)
     if split != "all" and not divided:
         cases = split_cases(cases, split, shares, seed)
     if not cases:
