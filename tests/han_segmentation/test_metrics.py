@@ -84,5 +84,13 @@ def test_report(tmp_path: Path) -> None:
     assert list(lines) == list(NAMES.values())
     assert lines["Lips"]["cases"] == 1 and lines["Brainstem"]["dice"] == 1 and lines["Parotid_L"]["dice"] == 0.5
     assert document["summary"]["cases_with_exchanged_sides"] == 1 and document["summary"]["organs"] == 30
+    bands = {band["band"]: band for band in document["bands"]}
+    assert list(bands) == ["excellent", "very good", "good", "moderate", "challenging"]
+    assert "Brainstem" in bands["excellent"]["organs"] and bands["excellent"]["range"] == [1, 1]
+    assert "Parotid_L" in bands["challenging"]["organs"] and bands["good"] == {
+        "band": "good", "from": 0.8, "organs": [], "range": []
+    }  # fmt: skip
+    assert sorted(document["ranking"]) == sorted(lines) and lines[document["ranking"][0]]["dice"] == 1
+    assert lines[document["ranking"][-1]]["dice"] == 0.5
     expected = np.mean([line["dice"] for line in lines.values()])
     assert document["summary"]["dice_mean"] == pytest.approx(expected)

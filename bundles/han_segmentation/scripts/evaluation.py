@@ -31,8 +31,14 @@ from .shared.io.itk_images import to_sitk
 from .shared.pictures.plots import save_figure
 from .transforms import ORIGINAL
 
-# performance bands: lowest Dice and colour
-BANDS = ((0.95, "#1a7a3a"), (0.9, "#57a845"), (0.8, "#a9c23f"), (0.6, "#e0a030"), (-1.0, "#c8452f"))
+# performance bands: name, lowest Dice and colour
+BANDS = (
+    ("excellent", 0.95, "#1a7a3a"),
+    ("very good", 0.9, "#57a845"),
+    ("good", 0.8, "#a9c23f"),
+    ("moderate", 0.6, "#e0a030"),
+    ("challenging", 0.0, "#c8452f"),
+)
 FIGURES = ("dice", "dice_sd", "surface_dice", "hd95_mm", "missed", "volume_error_percent", "slice_wise")
 COLUMNS = ("organ", "cases", *FIGURES)
 
@@ -170,12 +176,28 @@ def summarize(
     }
 
 
+def band_of(dice: float) -> tuple[str, float, str]:
+    """The performance band that a Dice lies in."""
+    return next(band for band in BANDS if dice >= band[1])
+
+
+def performance_bands(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each band: "band", "from" (its lowest Dice), "organs" (names, the best first), "range" (of their Dice)."""
+    bands = []
+    for name, least, _ in BANDS:
+        inside = sorted((line for line in lines if band_of(line["dice"])[0] == name), key=lambda line: -line["dice"])
+        dice = [line["dice"] for line in inside]
+        organs = [line["organ"] for line in inside]
+        bands.append({"band": name, "from": least, "organs": organs, "range": [min(dice), max(dice)] if dice else []})
+    return bands
+
+
 def organ_chart(lines: Sequence[Mapping[str, Any]]) -> Figure:
     """Bars of the volumetric Dice, coloured by performance band; the slice-wise figure as a hollow mark beside it."""
     figure = Figure(figsize=(8, 0.26 * len(lines) + 1.6), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(lines))
-    colours = [next(colour for least, colour in BANDS if line["dice"] > least) for line in lines]
+    colours = [band_of(line["dice"])[2] for line in lines]
     errors = [line["dice_sd"] for line in lines]
     axes.barh(places, [line["dice"] for line in lines], xerr=errors, color=colours, ecolor="#666666", capsize=2)
     slice_wise = [line["slice_wise"] for line in lines]
@@ -184,8 +206,11 @@ def organ_chart(lines: Sequence[Mapping[str, Any]]) -> Figure:
     axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="volumetric Dice, mean and standard deviation over cases")
-    for least, _ in BANDS[:-1]:
+    for _, least, _ in BANDS[:-1]:
         axes.axvline(least, color="grey", linewidth=0.6, linestyle=":")
+    for band in performance_bands(lines):
+        colour = band_of(band["from"])[2]
+        axes.barh([], [], color=colour, label=f"{band['band']}, from {band['from']:g}: {len(band['organs'])} organs")
     axes.legend(loc="lower left", fontsize=8)
     return figure
 
@@ -196,7 +221,9 @@ def write_report(rows: Sequence[Mapping[str, Any]], output_dir: str, table: Orga
         return
     lines = organ_table(rows, table)
     summary = summarize(rows, lines, table)
-    write_metrics(output_dir, rows, summary, organs=lines)
+    bands = performance_bands(lines)
+    ranking = [organ for band in bands for organ in band["organs"]]
+    write_metrics(output_dir, rows, summary, organs=lines, bands=bands, ranking=ranking)
     with atomic_path(Path(output_dir) / "organs.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -204,4 +231,9 @@ def write_report(rows: Sequence[Mapping[str, Any]], output_dir: str, table: Orga
     save_figure(organ_chart(lines), Path(output_dir) / "organs.png")
     for line in lines:
         print(f"{line['organ']:18} {line['cases']:3} cases  Dice {line['dice']:.3f}  HD95 {line['hd95_mm']:.1f} mm")
+    for band in bands:
+        if band["organs"]:
+            low, high = band["range"]
+            print(f"{band['band']:12} {len(band['organs']):2} organs  Dice {low:.3f} to {high:.3f}")
+    print(f"best {', '.join(ranking[:3])}; worst {', '.join(ranking[:-4:-1])}")
     print(f"mean Dice {summary['dice_mean']:.3f} over {len(lines)} organs, {summary['cases']} cases")
