@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 from torch import Tensor
@@ -201,17 +202,20 @@ def organ_chart(lines: Sequence[Mapping[str, Any]]) -> Figure:
     errors = [line["dice_sd"] for line in lines]
     axes.barh(places, [line["dice"] for line in lines], xerr=errors, color=colours, ecolor="#666666", capsize=2)
     slice_wise = [line["slice_wise"] for line in lines]
-    axes.plot(slice_wise, places, "o", color="black", fillstyle="none", markersize=4, label="slice-wise, inflated")
+    (marks,) = axes.plot(
+        slice_wise, places, "o", color="black", fillstyle="none", markersize=4, label="slice-wise, inflated"
+    )
     axes.set_yticks(places, [f"{line['organ']} ({line['cases']})" for line in lines], fontsize=8)
     axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="volumetric Dice, mean and standard deviation over cases")
     for _, least, _ in BANDS[:-1]:
         axes.axvline(least, color="grey", linewidth=0.6, linestyle=":")
-    for band in performance_bands(lines):
-        colour = band_of(band["from"])[2]
-        axes.barh([], [], color=colour, label=f"{band['band']}, from {band['from']:g}: {len(band['organs'])} organs")
-    axes.legend(loc="lower left", fontsize=8)
+    bands = [
+        Patch(color=band_of(band["from"])[2], label=f"{band['band']}, from {band['from']:g}: {len(band['organs'])}")
+        for band in performance_bands(lines)
+    ]
+    axes.legend(handles=[*bands, marks], loc="lower left", fontsize=8)
     return figure
 
 
