@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,10 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from monai.data import MetaTensor
-from monai.transforms import Transform
 from torch import Tensor
 
 from .cases import find_han_cases
-from .contours import HanCase, read_reference, validity_mask
+from .contours import HanCase, read_reference
 from .data import check_reference, split_cases
 from .laterality import side_warnings
 from .metrics import mask_figures, slice_wise_dice
@@ -40,6 +40,7 @@ BANDS = (
     ("moderate", 0.6, "#e0a030"),
     ("challenging", 0.0, "#c8452f"),
 )
+REFERENCE = "reference"
 FIGURES = ("dice", "dice_sd", "surface_dice", "hd95_mm", "missed", "volume_error_percent", "slice_wise")
 COLUMNS = ("organ", "cases", *FIGURES)
 
@@ -52,7 +53,7 @@ def evaluation_cases(
     seed: int,
     modalities: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Cases with contours, the CT under "image".
+    """Cases with contours, the CT under "image", the files of the contours as JSON text under "reference".
 
     Args:
         dataset_dir: as for a training; or cases to be evaluated one and all.
@@ -72,58 +73,56 @@ def evaluation_cases(
         cases = split_cases(cases, split, shares, seed)
     if not cases:
         raise CaseError(root, f"has no case in the split {split}", "give more cases, or --split all")
-    return [{"image": case["ct"], **{key: value for key, value in case.items() if key != "ct"}} for case in cases]
+    files = ("organs", "labels")
+    return [
+        {
+            "image": case["ct"],
+            **{key: value for key, value in case.items() if key not in ("ct", *files)},
+            REFERENCE: json.dumps({key: case[key] for key in files if key in case}),
+        }
+        for case in cases
+    ]
 
 
-class ReferenceOnCt(Transform):
-    """Add the contours of a case: "labels" (1, X, Y, Z) uint8 on the grid of the CT and "valid" (K,).
+def reference_on_ct(item: Mapping[str, Any], table: OrganTable) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The contours of a case: labels (X, Y, Z) uint8 on the grid of its CT, numbers of the organs that are known.
 
     Args:
+        item: "case", the CT (1, X, Y, Z) as it was read, and the files of the contours as JSON text.
         table: organs whose contours count.
-        organs: "patients" where only what was learned from patients is measured, "all" for every organ.
 
     Raises:
         CaseError: for files that cannot be read or do not fit to the CT.
     """
-
-    def __init__(self, table: OrganTable, organs: str) -> None:
-        self.table, self.shown = table, table.shown(organs)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        output = dict(data)
-        ct: MetaTensor = output[ORIGINAL]
-        array = ct.as_tensor()[0].cpu().numpy()
-        case = HanCase(str(output["case"]), to_sitk(array, volume_affine(ct)))
-        read_reference({str(key): value for key, value in data.items()}, case, self.table)
-        output.pop("organs", None)
-        assert case.labels is not None
-        labels = np.ascontiguousarray(sitk.GetArrayFromImage(case.labels).T)
-        output["labels"] = MetaTensor(torch.from_numpy(labels)[None], meta=dict(ct.meta))
-        output["valid"] = torch.from_numpy(validity_mask([n for n in case.valid if n in self.shown], len(self.table)))
-        return output
+    ct: MetaTensor = item[ORIGINAL]
+    case = HanCase(str(item["case"]), to_sitk(ct.as_tensor()[0].cpu().numpy(), volume_affine(ct)))
+    read_reference(json.loads(item[REFERENCE]), case, table)
+    assert case.labels is not None
+    return np.ascontiguousarray(sitk.GetArrayFromImage(case.labels).T), case.valid
 
 
-def measure_case(item: Mapping[str, Any], table: OrganTable) -> dict[str, Any]:
+def measure_case(item: Mapping[str, Any], table: OrganTable, organs: str) -> dict[str, Any]:
     """Row of one case.
 
     Args:
-        item: "case", "pred" and "labels" (1, X, Y, Z) on the grid of the CT, "valid" (K,), "renamed_sides" of
+        item: as :func:`reference_on_ct` takes it, with "pred" (1, X, Y, Z) on the grid of the CT and "renamed_sides" of
             :class:`~.laterality.PutSidesRightd`.
         table: names of the organs.
+        organs: "patients" where only what was learned from patients is measured, "all" for every organ.
 
     Returns:
         "case", "dice_mean" over the contoured organs, "sides_exchanged" (pairs of organs), "sides_renamed" (organs
         or pairs that the network drew on the wrong side), "organs": name to the figures of
         :class:`~.metrics.OrganFigures` and "slice_wise", which is no measure of quality.
     """
-    found, truth = (torch.as_tensor(item[key]).as_subclass(Tensor).cpu().numpy()[0] for key in ("pred", "labels"))
-    affine = volume_affine(item["labels"])
+    truth, contoured = reference_on_ct(item, table)
+    found = torch.as_tensor(item["pred"]).as_subclass(Tensor).cpu().numpy()[0]
+    affine = volume_affine(item[ORIGINAL])
     spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
     through = int(np.abs(affine[2, :3] / spacing).argmax())
     figures = {}
-    for number, name in table.names.items():
-        if float(item["valid"][number]) < 0.5:
-            continue
+    for number in sorted(set(contoured) & set(table.shown(organs))):
+        name = table.names[number]
         a, b = found == number, truth == number
         along = [np.moveaxis(mask, through, -1) for mask in (a, b)]
         figures[name] = {**asdict(mask_figures(a, b, spacing)), "slice_wise": slice_wise_dice(*along)}
