@@ -50,7 +50,8 @@ def test_an_epoch_is_every_slice_and_weights_come_from_voxel_counts(tmp_path: Pa
         weights = organ_weights([{"case": "a"}, {"case": "b"}], prepare, TABLE, most=100.0)
     assert [(s["case"], s["slice"]) for s in samples] == [(name, z) for name in "ab" for z in range(9)]
     inside = 8 * 6 * 3
-    assert weights[4] == pytest.approx((30 * 20 * 9 - inside) / inside) and weights[6] == 100.0 and len(weights) == 30
+    assert weights[4] == pytest.approx((30 * 20 * 9 - inside) / inside) and len(weights) == 30
+    assert weights[6] == 1.0 and weights[7] == 100.0, "never contoured, and contoured as absent"
 
 
 @pytest.mark.parametrize("shape", [(30, 21, 9), (70, 33, 5)])

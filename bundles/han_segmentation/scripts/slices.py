@@ -57,7 +57,7 @@ def organ_weights(
         cases: of the training; for each organ those count in which it was contoured.
         prepare: makes and opens a case.
         table: of the organs.
-        most: upper limit, against organs of a few voxels; what occurs nowhere has it as well.
+        most: upper limit, against organs of a few voxels.
     """
     inside, voxels = np.zeros(len(table) + 1), np.zeros(len(table) + 1)
     for case in cases:
