@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from .organs import OrganTable
-from .shared.io.cases import find_cases
+from .shared.io.cases import find_cases, say_left_out, without_results
 from .shared.io.errors import CaseError
 from .shared.io.file_names import VOLUME_SUFFIXES, image_suffix, is_dicom, visible
 
 MR = "mr"
-RESULTS = ("_segmentation", "_attention")  # ends of the names of volumes that this bundle writes
 
 
 def stem(path: Path) -> str:
@@ -58,12 +57,6 @@ def shows(path: Path, modality: str, han_seg: bool = False) -> bool:
     if han_seg:
         return f"_IMG_{modality.upper()}" in path.name
     return stem(path).lower().split("_")[0] == modality
-
-
-def is_result(path: Path) -> bool:
-    """Whether a volume is what this bundle wrote about another one: its JSON lies beside it."""
-    name = stem(path)
-    return name.endswith(RESULTS) and (path.parent / f"{name.rsplit('_', 1)[0]}_segmentation.json").is_file()
 
 
 def organ_files(content: list[Path], names: dict[Path, str], table: OrganTable) -> dict[str, str]:
@@ -127,25 +120,55 @@ def case_of_folder(folder: Path, table: OrganTable, modalities: Sequence[str] = 
     return item
 
 
-def case_folders(folder: Path, table: OrganTable, modalities: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Cases of a folder and of the folders below it; a volume that belongs to no case folder is a case of its own.
+def folder_case(folder: Path, table: OrganTable, modalities: Sequence[str]) -> dict[str, Any] | None:
+    """:func:`case_of_folder`; a folder that is wrong is a case as well, with the reason under "problem".
 
-    A folder that is wrong is a case as well, with the reason under "problem": reading it will fail, not the others.
+    Reading it will fail, not the others.
     """
-    if any(path.is_file() and is_dicom(path) for path in visible(folder)):
-        return [{"case": folder.name, "ct": str(folder)}]
     try:
-        item = case_of_folder(folder, table, modalities)
+        return case_of_folder(folder, table, modalities)
     except CaseError as error:
-        return [{"case": folder.name, "ct": str(folder), "problem": (error.path, error.problem, error.advice)}]
+        return {"case": folder.name, "ct": str(folder), "problem": (error.path, error.problem, error.advice)}
+
+
+def holds_case_folder(folder: Path, table: OrganTable, modalities: Sequence[str]) -> bool:
+    """Whether some folder below is a case."""
+    folders = [path for path in visible(folder) if path.is_dir()]
+    return any(
+        folder_case(path, table, modalities) is not None or holds_case_folder(path, table, modalities)
+        for path in folders
+    )
+
+
+def plain_cases(folder: Path) -> list[dict[str, Any]]:
+    """The volumes of a folder without case folders, each a CT alone."""
+    try:
+        return [{"case": item["case"], "ct": item["image"]} for item in find_cases(folder, kind="volume")]
+    except CaseError:
+        return []  # holds none: no case is lost
+
+
+def cases_below(folder: Path, table: OrganTable, modalities: Sequence[str]) -> list[dict[str, Any]]:
+    """Cases of a folder and of the folders below it; a volume that belongs to no case folder is a case of its own."""
+    item = folder_case(folder, table, modalities)
     if item is not None:
         return [item]
-    found = []
-    for path in visible(folder):
+    if not holds_case_folder(folder, table, modalities):
+        return plain_cases(folder)
+    found: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    slices: list[Path] = []
+    for path in without_results(visible(folder), left_out):
         if path.is_dir():
-            found += case_folders(path, table, modalities)
-        elif image_suffix(path) in VOLUME_SUFFIXES and not is_result(path):
+            found += cases_below(path, table, modalities)
+        elif image_suffix(path) in VOLUME_SUFFIXES:
             found.append({"case": stem(path), "ct": str(path)})
+        elif is_dicom(path):
+            slices.append(path)
+    if slices:
+        problem = (str(folder), "holds DICOM files beside the folders of cases", "put each series into its own folder")
+        found.append({"case": folder.name, "ct": str(folder), "problem": problem})
+    say_left_out(folder, left_out)
     return found
 
 
@@ -160,7 +183,11 @@ def with_unique_names(cases: list[dict[str, Any]], root: Path) -> list[dict[str,
     for longer in (in_folders, lambda case: f"{case['case']}_{image_suffix(Path(case['ct']))[1:].replace('.', '_')}"):
         counts = Counter(case["case"] for case in cases)
         cases = [case if counts[case["case"]] == 1 else {**case, "case": longer(case)} for case in cases]
-    return cases
+    counts = Counter(case["case"] for case in cases)
+    return [
+        case if counts[case["case"]] == 1 else {**case, "case": f"{case['case']}_{index}"}
+        for index, case in enumerate(cases)
+    ]
 
 
 def find_han_cases(
@@ -184,7 +211,7 @@ def find_han_cases(
         CaseError: when there is none.
     """
     root = Path(dataset_dir)
-    found = with_unique_names(case_folders(root, table, modalities), root) if root.is_dir() else []
+    found = with_unique_names(cases_below(root, table, modalities), root) if root.is_dir() else []
     if not found:
         found = [{"case": item["case"], "ct": item["image"]} for item in find_cases(root, kind="volume")]
     if mr is not None:

@@ -75,6 +75,9 @@ def check_ct(ct: MetaTensor) -> None:
         CaseError: values that are no HU, or a volume that is too thin.
     """
     path = str(ct.meta.get("filename_or_obj", "CT"))
+    modality = str(ct.meta.get("modality") or "CT")
+    if modality != "CT":
+        raise CaseError(path, f"is {modality} and no CT by its header", "give the CT of the patient")
     check_hu(path, float(ct.min()))
     spacing = np.linalg.norm(np.asarray(ct.affine)[:3, :3], axis=0)
     extent = spacing * np.array(ct.shape[1:])
