@@ -1,7 +1,7 @@
 """Packs bundles for use outside this repository: `python -m ci.package [name ...] [--output dist]`.
 
-Writes `dist/<name>_v<version>.zip` with one folder `<name>/` inside; links are replaced by what they point to. The same
-files give the same bytes.
+Writes `dist/<name>_v<version>.zip` with one folder `<name>/` inside: the bundle, its link to `shared/` replaced by the
+files of it that the bundle uses. The same files give the same bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+from .closure import closure
+
 ROOT = Path(__file__).resolve().parent.parent
 CONTENTS = ("LICENSE", "configs/**/*", "docs/**/*", "models/*.pt", "models/*.json", "scripts/**/*")
 CACHES = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
@@ -19,14 +21,13 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can hold
 
 
 def bundle_files(bundle: Path) -> list[Path]:
-    """The files that belong to a bundle, sorted, paths relative to it; links are followed."""
+    """The files that belong to a bundle, sorted, paths relative to it; of `shared/` only what it uses."""
     files: set[Path] = set()
     for pattern in CONTENTS:
-        files.update(p for p in bundle.glob(pattern) if p.is_file())
-    for link in (p for p in bundle.glob("scripts/**/*") if p.is_symlink() and p.is_dir()):
-        files.update(p for p in link.rglob("*") if p.is_file())
-    relative = (p.relative_to(bundle) for p in files)
-    return sorted(p for p in relative if not CACHES & set(p.parts) and p.suffix != ".pyc" and p.name[0] != ".")
+        files.update(p.relative_to(bundle) for p in bundle.glob(pattern) if p.is_file())
+    shared = Path("scripts") / "shared"
+    files = {path for path in files if shared not in path.parents} | {Path("scripts") / p for p in closure(bundle)}
+    return sorted(p for p in files if not CACHES & set(p.parts) and p.suffix != ".pyc" and p.name[0] != ".")
 
 
 def package_bundle(bundle: Path, output_dir: Path) -> Path:

@@ -9,6 +9,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from torch import Tensor
 
+from ..geometry.frames import plain_tensor
 from . import diffdrr_backend, joseph, nanodrr_backend
 from .geometry import Detector, as_batch, ray_frame, ray_frame_in_voxels
 
@@ -48,7 +49,7 @@ def render(
         raise ValueError(f"volume has to be (C, X, Y, Z), got {tuple(volume.shape)}")
     if isinstance(volume, MetaTensor):
         affine = volume.affine if affine is None else affine
-        volume = volume.as_subclass(Tensor)
+        volume = plain_tensor(volume)
     if affine is None:
         raise ValueError("a volume without affine: give one")
     name = backend or default_backend(volume.device)

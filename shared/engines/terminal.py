@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
 import fire
 
-from ..io.errors import find_case_line
+from ..io.errors import CaseError, find_case_line
 
 logger = logging.getLogger(__name__)
+
+EVALUATION, BASE = "evaluate.json", "inference.json"
+
+
+def check_overlay(arguments: Sequence[str]) -> None:
+    """Refuse an evaluation that is not put on top of inference, by the arguments of the command.
+
+    Alone it has nothing to evaluate. On top of the training, as in bundles of the model zoo, a training would start.
+
+    Raises:
+        CaseError: that names the right form.
+    """
+    text = " ".join(arguments)
+    if EVALUATION in text and BASE not in text:
+        right = f"--config_file \"['configs/{BASE}','configs/{EVALUATION}']\""
+        raise CaseError(
+            f"configs/{EVALUATION}", "is no workflow of its own", f"evaluation goes on top of inference: {right}"
+        )
 
 
 def start() -> None:
@@ -33,6 +51,7 @@ def start() -> None:
         print(line, file=sys.stderr)
 
     sys.excepthook = hook
+    check_overlay(sys.argv)
 
 
 def run_command(function: Callable[..., Any]) -> None:

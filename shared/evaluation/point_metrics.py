@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine
-from monai.engines import Evaluator
 from monai.handlers import IgniteMetricHandler
 from torch import Tensor
 
 from ..engines.items import iteration_items
+from ..geometry.frames import plain_tensor
 from .gathered_metric import GatheredMetric
 
 RADII_MM = (2.0, 4.0, 10.0)
@@ -164,15 +164,10 @@ class PointError(IgniteMetricHandler):
     def iteration_completed(self, engine: Engine) -> None:
         for item in iteration_items(engine):
             scale = torch.as_tensor(1.0 if self.scale is None else item[self.scale], dtype=torch.float64).cpu()
-            points = [torch.as_tensor(item[key]).as_subclass(Tensor).cpu() for key in (self.found, self.truth)]
+            points = [plain_tensor(item[key]).cpu() for key in (self.found, self.truth)]
             self.update([(values.double() * scale)[None] for values in points])
 
 
 def lower_is_better(current: float, best: float) -> bool:
     """``metric_cmp_fn`` of an evaluator whose key metric is an error; NaN is worse than any number."""
     return not np.isnan(current) and (np.isnan(best) or current < best)
-
-
-def negative_key_metric(engine: Evaluator) -> float:
-    """Score of an evaluator whose key metric is an error, for early stopping: higher is better."""
-    return -float(engine.state.metrics[engine.state.key_metric_name])

@@ -13,10 +13,10 @@ from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 from torch import Tensor
 
-from ..io.image_files import LPS_TO_RAS
-from ..io.itk_images import FWHM_PER_SIGMA, place_image, resample, to_sitk
+from ..io.itk_images import FWHM_PER_SIGMA, grid_image, resample, to_sitk
+from .frames import bounding_grid, ras_to_lps
+from .hounsfield import LOWEST_HU
 
-AIR_HU = -1024.0
 HU_RANGE = 1024.0
 SNAP_VOXELS = 0.05  # how far a corner may move when directions are taken as exactly axis-aligned
 SLAB_VALUES = 64 * 512 * 512  # voxels that are turned into float32 at a time
@@ -32,26 +32,6 @@ def volume_affine(volume: Tensor) -> np.ndarray:
     if not isinstance(volume, MetaTensor):
         raise ValueError("a volume has to be a MetaTensor with an affine")
     return np.asarray(to_affine_nd(3, np.asarray(volume.affine, dtype=np.float64)))
-
-
-def bounding_grid(affine: np.ndarray, shape: tuple[int, ...], spacing_mm: float) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Isotropic RAS grid that covers a whole image and shares its centre.
-
-    Args:
-        affine: (4, 4) of the image, indices to RAS mm.
-        shape: its three sizes.
-        spacing_mm: of the grid.
-
-    Returns:
-        affine (4, 4) and the three sizes of the grid.
-    """
-    ends = np.array([[-0.5, size - 0.5] for size in shape])
-    corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3) @ affine[:3, :3].T + affine[:3, 3]
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    size = np.maximum(1, np.ceil((high - low) / spacing_mm - 1e-6).astype(int))
-    grid = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
-    grid[:3, 3] = (low + high) / 2 - (size - 1) / 2 * spacing_mm
-    return grid, tuple(int(n) for n in size)
 
 
 def axis_order(affine: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -132,9 +112,8 @@ def resample_oblique(
     array: Tensor, affine: np.ndarray, grid: np.ndarray, size: tuple[int, ...], labels: bool
 ) -> Tensor:
     """An array (X, Y, Z) at any angle on a grid; air or label 0 outside of it."""
-    target = sitk.Image(size, sitk.sitkUInt8)
-    place_image(target, LPS_TO_RAS @ grid)
-    image = resample(to_sitk(array.cpu().numpy(), affine), target, 0 if labels else AIR_HU, labels)
+    target = grid_image(ras_to_lps(grid), size)
+    image = resample(to_sitk(array.cpu().numpy(), affine), target, 0 if labels else LOWEST_HU, labels)
     return torch.as_tensor(np.ascontiguousarray(sitk.GetArrayFromImage(image).T), device=array.device)
 
 

@@ -33,6 +33,21 @@ class CleanedLabel:
         return self.removed_voxels / max(1, self.voxels + self.removed_voxels)
 
 
+def largest_component(mask: np.ndarray, structure: np.ndarray | None = None) -> np.ndarray:
+    """The largest connected component of a mask, bool of the same shape; nothing where the mask is empty.
+
+    Args:
+        mask: bool, of any dimension.
+        structure: which neighbours are connected, as of `scipy.ndimage.label`; those through faces where None.
+
+    Of components of equal size the first in memory stays.
+    """
+    parts, count = ndimage.label(mask, structure)
+    if count < 2:
+        return parts > 0
+    return parts == np.bincount(parts.ravel())[1:].argmax() + 1
+
+
 def present_labels(mask: np.ndarray) -> list[int]:
     """Labels of a map, without the background 0, ascending."""
     return [int(label) for label in np.unique(mask) if label != 0]

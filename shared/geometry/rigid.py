@@ -13,7 +13,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
-from ..io.itk_images import AIR_HU, aligned_grid, image_center, index_matrix, map_points, resample
+from ..io.itk_images import aligned_grid, image_center, index_matrix, resample
+from .frames import transform_points
+from .hounsfield import AIR_HU
 
 RIM_MM = 40.0
 MAX_POINTS = 8000  # that are compared on one level
@@ -68,7 +70,7 @@ def moments(weights: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
     array = sitk.GetArrayViewFromImage(weights)
     index = np.argwhere(array > 0)
     weight = array[tuple(index.T)].astype(float)
-    points = map_points(index[:, ::-1], index_matrix(weights))
+    points = transform_points(index_matrix(weights), index[:, ::-1])
     center = np.average(points, axis=0, weights=weight)
     _, axes = np.linalg.eigh(np.cov(points.T, aweights=weight))
     axes = axes[:, ::-1]
@@ -140,7 +142,7 @@ def mask_starts(
 
 def mask_points(mask: sitk.Image) -> np.ndarray:
     """Centres (N, 3) of the voxels of a binary mask in LPS mm."""
-    return map_points(np.argwhere(sitk.GetArrayViewFromImage(mask) > 0)[:, ::-1], index_matrix(mask))
+    return transform_points(index_matrix(mask), np.argwhere(sitk.GetArrayViewFromImage(mask) > 0)[:, ::-1])
 
 
 def to_euler(matrix: np.ndarray, center: Sequence[float]) -> sitk.Euler3DTransform:
@@ -155,7 +157,7 @@ def to_euler(matrix: np.ndarray, center: Sequence[float]) -> sitk.Euler3DTransfo
     transform.SetCenter([float(value) for value in center])
     transform.SetMatrix(inverse[:3, :3].ravel().tolist(), 1e-6)
     pivot = np.asarray(center, dtype=float)
-    transform.SetTranslation((inverse[:3, :3] @ pivot + inverse[:3, 3] - pivot).tolist())
+    transform.SetTranslation((transform_points(inverse, pivot) - pivot).tolist())
     return transform
 
 

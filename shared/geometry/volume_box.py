@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from .frames import box_corners, outer_bounds, transform_points
 from .grids import volume_affine
 
 MARGIN_VOXELS = 4  # interpolation and the smoothing before it look beyond the box
@@ -16,17 +17,9 @@ def file_name(volume: MetaTensor) -> str:
     return str(volume.meta.get("filename_or_obj", "volume"))
 
 
-def box_corners(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The eight corners (8, 3) of a box."""
-    return np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(-1, 3)
-
-
 def volume_bounds(volume: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest corner (3,) in RAS mm of the box around a whole volume (1, X, Y, Z), its outer edges."""
-    affine = volume_affine(volume)
-    sizes = np.array(volume.shape[1:])
-    points = box_corners(np.full(3, -0.5), sizes - 0.5) @ affine[:3, :3].T + affine[:3, 3]
-    return points.min(axis=0), points.max(axis=0)
+    return outer_bounds(volume_affine(volume), volume.shape[1:])
 
 
 def cut_box(volume: MetaTensor, low_mm: np.ndarray, high_mm: np.ndarray) -> MetaTensor:
@@ -42,12 +35,12 @@ def cut_box(volume: MetaTensor, low_mm: np.ndarray, high_mm: np.ndarray) -> Meta
     """
     affine = volume_affine(volume)
     inverse = np.linalg.inv(affine)
-    indices = box_corners(low_mm, high_mm) @ inverse[:3, :3].T + inverse[:3, 3]
+    indices = transform_points(inverse, box_corners(low_mm, high_mm))
     last = np.array(volume.shape[1:]) - 1
     margin = MARGIN_VOXELS
     start = np.clip(np.floor(indices.min(axis=0)).astype(int) - margin, 0, last)
     stop = np.clip(np.ceil(indices.max(axis=0)).astype(int) + margin, start, last) + 1
     (x0, y0, z0), (x1, y1, z1) = start, stop
     part = affine.copy()
-    part[:3, 3] = affine[:3, :3] @ start + affine[:3, 3]
+    part[:3, 3] = transform_points(affine, start)
     return MetaTensor(volume.as_tensor()[:, x0:x1, y0:y1, z0:z1], affine=torch.as_tensor(part))

@@ -13,9 +13,10 @@ import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
+from ..geometry.frames import lps_to_ras
 from .dicom import read_header
 from .errors import CaseError
-from .image_files import DAMAGED, LPS_TO_RAS
+from .image_files import DAMAGED
 
 TAGS = [
     "SOPClassUID",
@@ -201,7 +202,7 @@ def stack_planes(
     affine[:3, 1] = column * float(spacing[0])
     affine[:3, 2] = way / (len(points) - 1)
     affine[:3, 3] = points[0]
-    return order, LPS_TO_RAS @ affine
+    return order, lps_to_ras(affine)
 
 
 def series_stack(folder: Path, slices: Sequence[Slice]) -> tuple[list[Slice], np.ndarray]:

@@ -15,10 +15,10 @@ import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import Opener
 
+from ..geometry.frames import lps_to_ras
 from .errors import CaseError, one_line
 from .file_names import image_suffix
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LUMA = np.array([0.299, 0.587, 0.114])  # grey of red, green and blue, ITU-R BT.601
 DAMAGED = "copy or export it again"
 ITK_FORMATS = {".mha": "MetaImageIO", ".mhd": "MetaImageIO", ".nrrd": "NrrdImageIO", ".nhdr": "NrrdImageIO"}
@@ -113,7 +113,7 @@ def read_itk(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
         array = array[..., :3] @ LUMA
     elif components > 1:
         raise CaseError(path, f"holds {components} values per voxel", "give an image of one value per voxel")
-    return array, LPS_TO_RAS @ affine
+    return array, lps_to_ras(affine)
 
 
 def read_grid(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:

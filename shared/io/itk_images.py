@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 
+from ..geometry.frames import axis_directions, bounding_grid, outer_corners, ras_to_lps, transform_points, voxel_sizes
+from ..geometry.hounsfield import AIR_HU
 from .atomic import atomic_path
-from .image_files import LPS_TO_RAS
 from .volumes import VolumeReader
 
-AIR_HU = -1000.0
 FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
 
 
@@ -25,15 +25,14 @@ def to_sitk(array: np.ndarray, affine: np.ndarray) -> sitk.Image:
     if array.dtype == bool:
         array = array.astype(np.uint8)
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
-    place_image(image, LPS_TO_RAS @ affine)
+    place_image(image, ras_to_lps(affine))
     return image
 
 
 def place_image(image: sitk.Image, matrix: np.ndarray) -> None:
     """Give an image the grid whose matrix (4, 4) leads from its indices to LPS mm."""
-    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
+    image.SetSpacing(voxel_sizes(matrix).tolist())
+    image.SetDirection(axis_directions(matrix).ravel().tolist())
     image.SetOrigin(matrix[:3, 3].tolist())
 
 
@@ -66,21 +65,14 @@ def write_image(image: sitk.Image, path: str | os.PathLike) -> None:
         sitk.WriteImage(image, str(temporary), useCompression=True)
 
 
-def map_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Points (..., 3) through a homogeneous matrix (4, 4); float64."""
-    return np.asarray(points, dtype=float) @ matrix[:3, :3].T + matrix[:3, 3]
-
-
 def corners(image: sitk.Image) -> np.ndarray:
     """The eight outer corners (8, 3) of an image in LPS mm, half a voxel beyond the centres of its corner voxels."""
-    ends = np.array([[-0.5, size - 0.5] for size in image.GetSize()])
-    grid = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
-    return map_points(grid, index_matrix(image))
+    return outer_corners(index_matrix(image), image.GetSize())
 
 
 def image_center(image: sitk.Image) -> np.ndarray:
     """Centre (3,) of the grid of an image in LPS mm."""
-    return map_points((np.array(image.GetSize()) - 1) / 2, index_matrix(image))
+    return transform_points(index_matrix(image), (np.array(image.GetSize()) - 1) / 2)
 
 
 def same_grid(first: sitk.Image, second: sitk.Image, tolerance_mm: float = 0.01) -> bool:
@@ -125,29 +117,16 @@ def crop_image(image: sitk.Image, low: Sequence[int], high: Sequence[int]) -> si
     return sitk.RegionOfInterest(image, size, [int(first) for first in low])
 
 
-def empty_grid(center: Sequence[float], extent_mm: Sequence[float], spacing_mm: float) -> sitk.Image:
-    """Grid of cubic voxels along the patient's axes, large enough for an extent and centred exactly on a point.
-
-    Args:
-        center: LPS mm.
-        extent_mm: along x, y, z.
-        spacing_mm: of the voxels.
-
-    Returns:
-        an image that serves as a grid alone.
-    """
-    size = [max(1, int(np.ceil(extent / spacing_mm - 1e-6))) for extent in extent_mm]
-    grid = sitk.Image(size, sitk.sitkUInt8)
-    grid.SetSpacing([spacing_mm] * 3)
-    grid.SetOrigin([float(c) - (n - 1) / 2 * spacing_mm for c, n in zip(center, size, strict=True)])
+def grid_image(matrix: np.ndarray, size: Sequence[int]) -> sitk.Image:
+    """An image that serves as a grid alone: its matrix (4, 4), from indices to LPS mm, and its size."""
+    grid = sitk.Image([int(count) for count in size], sitk.sitkUInt8)
+    place_image(grid, matrix)
     return grid
 
 
-def bounding_grid(image: sitk.Image, spacing_mm: float) -> sitk.Image:
+def covering_grid(image: sitk.Image, spacing_mm: float) -> sitk.Image:
     """Isotropic grid along the patient's axes around the whole of an image, whatever its direction."""
-    points = corners(image)
-    low, high = points.min(axis=0), points.max(axis=0)
-    return empty_grid((low + high) / 2, high - low, spacing_mm)
+    return grid_image(*bounding_grid(index_matrix(image), image.GetSize(), spacing_mm))
 
 
 def aligned_grid(image: sitk.Image, spacing_mm: float) -> sitk.Image:
@@ -155,10 +134,8 @@ def aligned_grid(image: sitk.Image, spacing_mm: float) -> sitk.Image:
     size = [max(1, int(n * s / spacing_mm + 1e-6)) for n, s in zip(image.GetSize(), image.GetSpacing(), strict=True)]
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * spacing_mm
-    matrix[:3, 3] = image_center(image) - matrix[:3, :3] @ ((np.array(size) - 1) / 2)
-    grid = sitk.Image(size, sitk.sitkUInt8)
-    place_image(grid, matrix)
-    return grid
+    matrix[:3, 3] = image_center(image) - transform_points(matrix, (np.array(size) - 1) / 2)
+    return grid_image(matrix, size)
 
 
 def resample(image: sitk.Image, grid: sitk.Image, fill: float = AIR_HU, labels: bool = False) -> sitk.Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -192,25 +191,3 @@ def write_landmarks(path: str | os.PathLike, result: Mapping[str, Any]) -> None:
     if missing := {"case", "frame", "landmarks", "warnings"} - result.keys():
         raise ValueError(f"a result of landmarks needs {sorted(missing)}")
     write_json(path, result)
-
-
-def read_landmarks(path: str | os.PathLike, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points (K, D) and confidences (K,) of a ``<case>_landmarks.json``; NaN and 0 for landmarks that it lacks.
-
-    Args:
-        path: the file.
-        count: K.
-
-    Raises:
-        CaseError: when it is missing or not of this form.
-    """
-    try:
-        marks = json.loads(Path(path).read_text(encoding="utf-8"))["landmarks"]
-        dims = 3 if any("z" in mark for mark in marks) else 2
-        points, confidence = np.full((count, dims), np.nan), np.zeros(count)
-        for mark in marks:
-            points[mark["index"]] = [mark[axis] for axis in AXES[:dims]]
-            confidence[mark["index"]] = mark["confidence"]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise CaseError(path, "is no file of landmarks of this bundle", "run the inference again") from error
-    return points, confidence

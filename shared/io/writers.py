@@ -1,4 +1,4 @@
-"""Saving the image result of a case: a file named after the case, in the format of the input, whole or not at all."""
+"""Volumes to files, whole or not at all: an array as NIfTI, the result of a case in the format of its input."""
 
 from __future__ import annotations
 
@@ -7,30 +7,51 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 from monai.config import DtypeLike, KeysCollection
-from monai.data import NibabelWriter
+from monai.data import ITKWriter, NibabelWriter
 from monai.transforms import SaveImaged
 from monai.utils import convert_to_numpy
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from .atomic import atomic_path
 from .file_names import image_suffix
-from .itk_images import to_sitk, write_image
 
 # Of a result by that of its input; NIfTI for every other.
 FORMATS = {".nrrd": ".nrrd", ".nhdr": ".nrrd"}
 
 
+def write_nifti(values: np.ndarray | Tensor, affine: ArrayLike | Tensor, path: str | os.PathLike) -> None:
+    """Write an array (X, Y, Z[, C]) as NIfTI in the patient's RAS mm, whole or not at all.
+
+    Args:
+        values: of the type in which they are stored.
+        affine: (4, 4), indices to RAS mm.
+        path: ends with ``.nii`` or ``.nii.gz``; its folder is made where it is missing.
+    """
+    matrix = np.asarray(convert_to_numpy(affine), dtype=float)
+    image = nibabel.Nifti1Image(convert_to_numpy(values), matrix)
+    image.set_qform(matrix, 1)
+    image.set_sform(matrix, 1)
+    image.header.set_xyzt_units("mm")
+    with atomic_path(path) as temporary:
+        nibabel.save(image, temporary)
+
+
 class AtomicVolumeWriter(NibabelWriter):
-    """NIfTI, and by its suffix any other format that SimpleITK writes (NRRD, MHA), under a temporary name first."""
+    """NIfTI, and by its suffix any other format of MONAI's ITKWriter (NRRD, MHA), under a temporary name first."""
 
     def write(self, filename: str | os.PathLike, verbose: bool = False, **kwargs: Any) -> None:
-        if image_suffix(Path(filename)) in (".nii", ".nii.gz"):
-            with atomic_path(filename) as path:
+        with atomic_path(filename) as path:
+            if image_suffix(path) in (".nii", ".nii.gz"):
                 super().write(path, verbose=verbose, **kwargs)
-            return
-        array = np.asarray(convert_to_numpy(self.data_obj, dtype=self.output_dtype))
-        write_image(to_sitk(array, np.asarray(self.affine, dtype=float)), filename)
+                return
+            writer = ITKWriter(output_dtype=self.output_dtype)
+            writer.set_data_array(self.data_obj, channel_dim=None)
+            writer.set_metadata({"affine": self.affine}, resample=False)
+            writer.write(path, verbose=verbose, compression=True)
 
 
 class SaveCased(SaveImaged):

@@ -19,15 +19,10 @@ from matplotlib.ticker import MaxNLocator
 from ..engines.items import iteration_items
 from ..engines.parallel import gather, rank
 from ..io.atomic import atomic_path
+from .files import save_picture
 
 TRAIN_LOSS = "train_loss"
 WIDE_RANGE = 50.0  # ratio of largest to smallest value from which on a curve is drawn on a logarithmic axis
-
-
-def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 110) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi)
 
 
 def draw_curves(history: Mapping[str, Sequence[Sequence[float]]], panels: Mapping[str, Sequence[str]]) -> Figure:
@@ -127,7 +122,7 @@ class CurvePlot:
             return
         losses = [name for name in self.history if name.endswith("loss")]
         default = {"loss": losses} | {name: [name] for name in self.history if name not in losses}
-        save_figure(draw_curves(self.history, self.panels or default), self.path)
+        save_picture(draw_curves(self.history, self.panels or default), self.path)
         if self.history_path is not None:
             with atomic_path(self.history_path) as path:
                 path.write_text(json.dumps(self.history))
@@ -197,4 +192,4 @@ class WorstCases:
             axes.set_title(f"{item.get('case', '')} {score:.2f}", fontsize=9)
             axes.set_axis_off()
             self.draw(axes, item)
-        save_figure(figure, self.output_dir / f"epoch_{engine.state.epoch:04d}.png")
+        save_picture(figure, self.output_dir / f"epoch_{engine.state.epoch:04d}.png")

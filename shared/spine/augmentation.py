@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ..geometry.deform import Deformation, random_controls
+from ..geometry.frames import plain_tensor, transform_points
 from ..geometry.grids import volume_affine
 from .crops import sample_indices
 
@@ -91,7 +92,7 @@ def crop_matrix(volume: Tensor, crop: Deformation) -> Tensor:
 def crop_volume(volume: Tensor, crop: Deformation, bent: Tensor, fill: float, labels: bool = False) -> Tensor:
     """A volume (C, X, Y, Z) with its affine, sampled by a crop; ``bent`` comes from :func:`bent_indices`."""
     matrix = crop_matrix(volume, crop)
-    indices = (bent.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]).reshape(bent.shape)
+    indices = transform_points(matrix, bent)
     return sample_indices(volume, indices, fill, labels)
 
 
@@ -140,7 +141,7 @@ class RandCTAppearanced(Randomizable, MapTransform):
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         result = dict(data)
         for key in self.key_iterator(result):
-            result[key] = self.change(result[key].as_subclass(Tensor))  # MONAI's transforms before it add metadata
+            result[key] = self.change(plain_tensor(result[key]))  # MONAI's transforms before it add metadata
         return result
 
 

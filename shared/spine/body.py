@@ -12,13 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from ..geometry.frames import transform_points, voxel_sizes
+from ..geometry.masks import largest_component
 from .labels import VERTEBRA_LABELS, craniocaudal_order
 
 OPENING = 0.65  # radius of the opening as a share of the greatest depth
 ATLAS = VERTEBRA_LABELS["C1"]  # a ring without a body: the mean of its voxels
 
 
-def deepest_part(mask: np.ndarray, spacing_mm: Sequence[float], share: float = OPENING) -> np.ndarray:
+def deepest_part(mask: np.ndarray, spacing_mm: Sequence[float] | np.ndarray, share: float = OPENING) -> np.ndarray:
     """Opening of a mask by a ball, of which the largest piece is kept.
 
     Args:
@@ -32,14 +34,12 @@ def deepest_part(mask: np.ndarray, spacing_mm: Sequence[float], share: float = O
     padded = np.pad(mask, 1)
     depth = ndimage.distance_transform_edt(padded, sampling=spacing_mm)
     radius = share * depth.max()
-    pieces, count = ndimage.label(depth > radius)
-    if count > 1:
-        pieces = pieces == 1 + np.bincount(pieces.ravel())[1:].argmax()
-    opened = (ndimage.distance_transform_edt(pieces == 0, sampling=spacing_mm) <= radius) & padded
+    inner = largest_component(depth > radius)
+    opened = (ndimage.distance_transform_edt(~inner, sampling=spacing_mm) <= radius) & padded
     return opened[1:-1, 1:-1, 1:-1]
 
 
-def body_mask(mask: np.ndarray, label: int, spacing_mm: Sequence[float]) -> np.ndarray:
+def body_mask(mask: np.ndarray, label: int, spacing_mm: Sequence[float] | np.ndarray) -> np.ndarray:
     """Voxels of the body (X, Y, Z) of one vertebra's mask; the whole mask of C1, which has no body."""
     return mask if label == ATLAS else deepest_part(mask, spacing_mm)
 
@@ -55,7 +55,7 @@ def body_centres(labels: np.ndarray, affine: np.ndarray) -> dict[int, np.ndarray
         label to (3,) RAS mm.
     """
     matrix = np.asarray(affine, dtype=float)
-    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    spacing = voxel_sizes(matrix)
     labels = np.asarray(labels)
     if labels.dtype.kind == "f":  # files with a scaling
         labels = np.round(labels).astype(np.int16)
@@ -67,5 +67,5 @@ def body_centres(labels: np.ndarray, affine: np.ndarray) -> dict[int, np.ndarray
             continue
         body = body_mask(labels[box] == label, label, spacing)
         index = np.argwhere(body).mean(axis=0) + [part.start for part in box]
-        centres[label] = matrix[:3, :3] @ index + matrix[:3, 3]
+        centres[label] = transform_points(matrix, index)
     return {label: centres[label] for label in craniocaudal_order(centres)}

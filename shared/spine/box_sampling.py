@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..geometry.volume_box import box_corners
+from ..geometry.frames import box_corners, transform_points
 
 SLAB_VOXELS = 4_000_000
 Box = tuple[slice, slice, slice]
@@ -26,7 +26,7 @@ def covered_box(
         to_volume: (4, 4) from indices of that grid to those of the volume.
         shape: of the volume.
     """
-    points = box_corners(np.asarray(low), np.asarray(high)) @ to_volume[:3, :3].T + to_volume[:3, 3]
+    points = transform_points(to_volume, box_corners(np.asarray(low), np.asarray(high)))
     start = np.maximum(np.ceil(points.min(axis=0) - 1e-6), 0).astype(int)
     stop = np.minimum(np.floor(points.max(axis=0) + 1e-6) + 1, np.asarray(shape)).astype(int)
     if (stop <= start).any():

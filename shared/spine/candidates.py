@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool3d
 
+from ..geometry.frames import plain_tensor, transform_points, voxel_sizes
 from .labels import CRANIOCAUDAL, SPINE_LABELS
 
 # labels of the heatmaps of stage 2, from head to foot: C1 to T12, T13, L1 to L6, sacrum (centre of S1)
@@ -45,11 +46,6 @@ class Site:
     position_mm: np.ndarray
     scores: dict[int, float]
     positions_mm: dict[int, np.ndarray]
-
-
-def spread(affine: np.ndarray) -> np.ndarray:
-    """Voxel sizes (3,) in mm of an affine."""
-    return np.linalg.norm(affine[:3, :3], axis=0)
 
 
 def peak_of(values: Tensor, index: Sequence[int], radius: Sequence[int]) -> np.ndarray:
@@ -91,12 +87,12 @@ def find_candidates(
     Raises:
         ValueError: when the number of channels is not that of the labels.
     """
-    values = torch.as_tensor(heatmaps).as_subclass(Tensor).detach()
+    values = plain_tensor(heatmaps).detach()
     if values.ndim != 4 or len(values) != len(labels):
         raise ValueError(f"heatmaps of shape {tuple(values.shape)} for {len(labels)} labels")
     matrix = np.asarray(torch.as_tensor(affine, dtype=torch.float64).cpu())
     peaks = np.broadcast_to(np.asarray(peak, dtype=float), (len(labels),))
-    steps = spread(matrix)
+    steps = voxel_sizes(matrix)
     radius = [max(1, round(radius_mm / float(step))) for step in steps]
     kernel = [2 * min(r, 2) + 1 for r in radius]
     found = []
@@ -109,7 +105,7 @@ def find_candidates(
         order = channel[tuple(maxima.T)].argsort(descending=True)
         kept: list[np.ndarray] = []
         for index in maxima[order].tolist():
-            point = matrix[:3, :3] @ peak_of(channel, index, radius) + matrix[:3, 3]
+            point = transform_points(matrix, peak_of(channel, index, radius))
             if any(np.linalg.norm(point - other) < MERGE_MM for other in kept):
                 continue
             kept.append(point)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from monai.data import MetaTensor
 
+from ..geometry.frames import transform_points
 from ..geometry.grids import volume_affine
-from ..io.itk_images import map_points
 from .body import body_centres
 from .centroids import read_centroids
 from .labels import SPINE_LABELS, VERTEBRA_LABELS
@@ -33,7 +33,7 @@ def sacral_centre(labels: MetaTensor, centres: dict[int, np.ndarray]) -> np.ndar
     indices = np.argwhere(labels.as_tensor()[0].numpy() == SACRUM)
     if not len(indices):
         return None
-    points = map_points(indices, volume_affine(labels)) - above
+    points = transform_points(volume_affine(labels), indices) - above
     near = points[(np.abs(points[:, 0]) < MIDLINE_MM) & (np.linalg.norm(points, axis=1) < REACH_MM)]
     if not len(near):
         return None

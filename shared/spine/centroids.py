@@ -22,6 +22,7 @@ import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
 
+from ..geometry.frames import axis_directions, lps_to_ras, ras_to_lps, transform_points
 from ..io.atomic import atomic_path
 from ..io.errors import CaseError
 from .labels import SEGMENT_LABELS, SPINE_LABELS, SPINE_NAMES, craniocaudal_order
@@ -29,7 +30,6 @@ from .labels import SEGMENT_LABELS, SPINE_LABELS, SPINE_NAMES, craniocaudal_orde
 Form = Literal["verse", "verse20", "verse19", "names", "landmarks"]
 # direction of the axes of the forms in mm: letters name where an axis runs to
 CHALLENGE_AXES = {"verse20": ("P", "I", "R"), "verse19": ("I", "P", "L")}
-LPS_RAS = np.array([-1.0, -1.0, 1.0])
 ADVICE = "see the forms of centroid files in the model card"
 
 
@@ -119,10 +119,10 @@ def read_centroids(
         affine = np.asarray(volume.affine, dtype=float)
         matrix = to_direction(affine, volume.shape[1:], direction)
         if form != "verse":
-            matrix[:3, :3] /= np.linalg.norm(matrix[:3, :3], axis=0)
-        points = {label: matrix[:3, :3] @ point + matrix[:3, 3] for label, point in points.items()}
+            matrix[:3, :3] = axis_directions(matrix)
+        points = {label: transform_points(matrix, point) for label, point in points.items()}
     else:
-        points = {label: point * LPS_RAS for label, point in points.items()}
+        points = {label: lps_to_ras(point) for label, point in points.items()}
     return {label: points[label] for label in craniocaudal_order(points)}
 
 
@@ -153,7 +153,7 @@ def write_named_centroids(path: str | os.PathLike, points: Mapping[int, np.ndarr
         path,
         [
             {"name": SPINE_NAMES[label]}
-            | {axis: round(float(v), 3) for axis, v in zip("xyz", points[label] * LPS_RAS, strict=True)}
+            | {axis: round(float(v), 3) for axis, v in zip("xyz", ras_to_lps(points[label]), strict=True)}
             for label in craniocaudal_order(points)
         ],
     )
@@ -178,6 +178,6 @@ def write_verse_centroids(
     inverse = np.linalg.inv(to_direction(affine, volume.shape[1:], axes))
     entries: list[dict[str, Any]] = [{"direction": list(axes)}]
     for label in craniocaudal_order(points):
-        index = inverse[:3, :3] @ points[label] + inverse[:3, 3]
+        index = transform_points(inverse, points[label])
         entries.append({"label": label} | {axis: round(float(v), 3) for axis, v in zip("XYZ", index, strict=True)})
     _write(path, entries)

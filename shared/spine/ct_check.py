@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
+from ..geometry.frames import voxel_sizes
 from ..geometry.grids import volume_affine
 from ..geometry.volume_box import file_name
 from ..io.errors import CaseError
@@ -26,7 +27,7 @@ def check_ct(volume: MetaTensor) -> None:
     Raises:
         CaseError: for values that are no HU, or a volume that is thinner than a vertebra.
     """
-    spacing = np.linalg.norm(volume_affine(volume)[:3, :3], axis=0)
+    spacing = voxel_sizes(volume_affine(volume))
     extent = spacing * np.array(volume.shape[1:])
     if extent.min() < LEAST_MM:
         shown = " x ".join(f"{length:.0f}" for length in extent)
@@ -41,5 +42,5 @@ def check_ct(volume: MetaTensor) -> None:
 
 def ct_warnings(volume: MetaTensor) -> list[str]:
     """Sentences about what makes the results of a CT (1, X, Y, Z) less exact."""
-    coarse = float(np.linalg.norm(volume_affine(volume)[:3, :3], axis=0).max())
+    coarse = float(voxel_sizes(volume_affine(volume)).max())
     return [f"slices are {coarse:.1f} mm apart: heights and borders are less exact"] if coarse > THICK_MM else []

@@ -21,7 +21,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from ..geometry.grids import AIR_HU, to_grid, volume_affine
+from ..geometry.grids import to_grid, volume_affine
+from ..geometry.hounsfield import LOWEST_HU
 from ..io.errors import CaseError
 from ..io.prepared_folder import prepared_folder
 from ..io.volumes import VolumeReader
@@ -207,7 +208,7 @@ class PrepareSpine(Transform):
         """Write the prepared case into a folder."""
         volume = load_volume(case.image)
         grid = to_grid(volume, self.spacing_mm, self.smoothing_sigma)
-        image = grid.as_tensor()[0].round().clamp(AIR_HU, 32767).to(torch.int16).numpy()
+        image = grid.as_tensor()[0].round().clamp(LOWEST_HU, 32767).to(torch.int16).numpy()
         labels = None if case.mask is None else load_volume(case.mask, allow_constant=True)
         centres, unknown = case_centres(case.centroids, labels, volume)
         np.save(folder / "image.npy", np.ascontiguousarray(image))

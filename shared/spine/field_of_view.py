@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..geometry.frames import axis_directions, transform_points
+
 CUT_MM = 10.0  # a vertebra whose centre is closer to an end of the scan is cut
 
 
@@ -23,12 +25,12 @@ class FieldOfView:
         self.shape = np.asarray(shape, dtype=float)
         # mm between neighbouring planes of voxels, which is less than their step where the axes are sheared
         self.plane_mm = 1.0 / np.linalg.norm(self.inverse[:3, :3], axis=1)
-        columns = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+        columns = axis_directions(matrix)
         self.axial = int(np.abs(columns[2]).argmax())
 
     def depths_mm(self, points: np.ndarray) -> np.ndarray:
         """Distance in mm of points (..., 3) from the nearer face along each axis (..., 3); negative outside."""
-        index = np.asarray(points, float) @ self.inverse[:3, :3].T + self.inverse[:3, 3]
+        index = transform_points(self.inverse, points)
         return np.minimum(index + 0.5, self.shape - 0.5 - index) * self.plane_mm
 
     def end_depth_mm(self, points: np.ndarray) -> np.ndarray:

@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import torch
 from monai.data import MetaTensor
 
 from ..geometry.grids import volume_affine
-from ..io.atomic import atomic_path
+from ..io.writers import write_nifti
 from .candidates import CHANNELS
 from .labels import SPINE_NAMES
 
 
 def save_heatmap(heatmap: MetaTensor, path: Path) -> None:
     """Write a heatmap (1, X, Y, Z) with its affine as NIfTI, whole or not at all."""
-    image = nibabel.Nifti1Image(heatmap.as_tensor()[0].float().cpu().numpy(), volume_affine(heatmap))
-    image.header.set_xyzt_units("mm")
-    with atomic_path(path) as temporary:
-        nibabel.save(image, temporary)
+    write_nifti(heatmap.as_tensor()[0].float().cpu(), volume_affine(heatmap), path)
 
 
 def save_vertebra_heatmaps(heatmaps: MetaTensor, labels: Iterable[int], folder: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..geometry.frames import plain_tensor, transform_points
 from .chains import L1, L5, L6, RANK, T12, T13
 
 TEMPERATURE = 20.0  # of heatmaps that are compared by a softmax
@@ -32,12 +33,12 @@ def label_log_probabilities(
     Returns:
         (S, K); equal probabilities for places outside of the heatmaps.
     """
-    values = torch.as_tensor(heatmaps).as_subclass(Tensor).detach().float().cpu()
+    values = plain_tensor(heatmaps).detach().float().cpu()
     inverse = np.linalg.inv(np.asarray(affine, dtype=float))
     reach = int(np.ceil(3 * sigma))
     means = torch.zeros(len(points_mm), len(values))
     for row, point in enumerate(np.asarray(points_mm, dtype=float)):
-        index = inverse[:3, :3] @ point + inverse[:3, 3]
+        index = transform_points(inverse, point)
         low = np.maximum(np.round(index).astype(int) - reach, 0)
         high = np.minimum(np.round(index).astype(int) + reach + 1, values.shape[1:])
         if (high <= low).any():

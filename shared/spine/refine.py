@@ -13,6 +13,7 @@ import numpy as np
 from monai.data import MetaTensor
 from scipy import ndimage
 
+from ..geometry.frames import transform_points
 from ..geometry.grids import volume_affine
 from .candidates import CHANNELS
 from .statistics import SpineStatistics
@@ -106,7 +107,7 @@ def refine_points(
     first, last = np.searchsorted(heights, ends)
     values, start = values[..., first:last], first
     inverse = np.linalg.inv(affine)
-    rough = np.array([inverse[:3, :3] @ point + inverse[:3, 3] for point in points.values()])[::-1]
+    rough = transform_points(inverse, list(points.values()))[::-1]
     guess = [np.interp(np.arange(first, last), rough[:, 2], rough[:, axis]) for axis in (0, 1)]
     curve = follow_spine(values.clip(min=0).sum(axis=0), np.stack(guess, axis=1))
     profiles = spine_profiles(values, curve)
@@ -114,7 +115,7 @@ def refine_points(
     index = np.stack(
         [np.interp(fine, np.arange(len(curve)), curve[:, axis]) for axis in (0, 1)] + [fine + start], axis=1
     )
-    places = index @ affine[:3, :3].T + affine[:3, 3]
+    places = transform_points(affine, index)
     own = np.stack([np.interp(fine, np.arange(len(curve)), profiles[CHANNELS.index(label)]) for label in labels]) / peak
     usual = np.array(
         [np.linalg.norm(statistics.step(a, b).mean_mm) for a, b in zip(labels[:-1], labels[1:], strict=True)]

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from ..geometry.frames import lps_to_ras, ras_to_lps
 from .labels import SPINE_NAMES
 from .spine_stage import SpineRegion
 
 FRAME = "world LPS millimetres"
-RAS_LPS = np.array([-1.0, -1.0, 1.0])
 
 
 def to_lps(point_ras: np.ndarray) -> list[float]:
     """A point in LPS mm, rounded to micrometres."""
-    return [round(float(value), 3) for value in np.asarray(point_ras, dtype=float) * RAS_LPS]
+    return [round(float(value), 3) for value in ras_to_lps(point_ras)]
 
 
 def landmark_entries(
@@ -33,15 +33,12 @@ def landmark_entries(
 
 def points_of(document: Mapping[str, Any]) -> dict[int, np.ndarray]:
     """Label to RAS mm (3,) of the landmarks in a document."""
-    return {
-        int(mark["index"]): np.array([mark[axis] for axis in "xyz"], dtype=float) * RAS_LPS
-        for mark in document["landmarks"]
-    }
+    return {int(mark["index"]): lps_to_ras([mark[axis] for axis in "xyz"]) for mark in document["landmarks"]}
 
 
 def region_result(case: str, region: SpineRegion) -> dict[str, Any]:
     """``<case>_spine_centroid.json``: centroid and box of the spine."""
-    ends = np.stack([region.low_mm * RAS_LPS, region.high_mm * RAS_LPS])
+    ends = ras_to_lps([region.low_mm, region.high_mm])
     return {
         "case": case,
         "frame": FRAME,

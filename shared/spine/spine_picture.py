@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 from PIL import Image, ImageDraw, ImageFont
 
-from ..geometry.grids import AIR_HU, to_grid, volume_affine
+from ..geometry.frames import transform_points
+from ..geometry.grids import to_grid, volume_affine
+from ..geometry.hounsfield import LOWEST_HU
 from ..geometry.volume_box import cut_box, volume_bounds
-from ..io.atomic import atomic_path
 from ..pictures.volume_preview import BONE_WINDOW, draw_plane, label_colour, to_grey
 from .crops import sample_indices
 from .labels import SPINE_NAMES
@@ -46,8 +46,8 @@ def bent_plane(volume: MetaTensor, path: np.ndarray, heights: np.ndarray, axis: 
     points[..., :2] = path[:, None, None]
     points[..., axis] += across[None, :, None]
     inverse = np.linalg.inv(volume_affine(volume))
-    indices = torch.as_tensor(points @ inverse[:3, :3].T + inverse[:3, 3], dtype=torch.float32)
-    fill = 0.0 if labels else AIR_HU
+    indices = torch.as_tensor(transform_points(inverse, points), dtype=torch.float32)
+    fill = 0.0 if labels else LOWEST_HU
     return sample_indices(volume, indices, fill, labels)[0, :, :, 0].cpu().numpy()
 
 
@@ -133,9 +133,3 @@ def join(panels: Sequence[Image.Image], title: str) -> Image.Image:
     for number, line in enumerate(lines):
         draw.text((5, 3 + 17 * number), line, fill=(255, 255, 255), font=font)
     return picture
-
-
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
-    with atomic_path(path) as temporary:
-        picture.save(temporary, format="png")

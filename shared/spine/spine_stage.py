@@ -14,10 +14,11 @@ from scipy import ndimage
 
 from ..engines.patches import Network, pad_to_multiple, run_network
 from ..engines.settings import flag
+from ..geometry.frames import transform_points
 from ..geometry.grids import normalize_hu, to_grid, volume_affine
+from ..geometry.masks import largest_component
 from ..geometry.volume_box import file_name
 from ..io.errors import CaseError
-from ..io.itk_images import map_points
 
 BODY = -0.3  # normalised intensity above which a voxel belongs to the body
 MIDLINE_MM = 70.0
@@ -99,15 +100,14 @@ def spine_region(heatmap: MetaTensor, threshold: float = 0.3) -> SpineRegion:
     values = heatmap.as_tensor()[0].float().cpu().numpy()
     affine = volume_affine(heatmap)
     peak = float(values.max())
-    parts, count = ndimage.label(values > threshold * peak, structure=np.ones((3, 3, 3)))
-    if peak <= 0 or count == 0:
-        centre = map_points((np.array(values.shape) - 1) / 2, affine)
+    inside = largest_component(values > threshold * peak, np.ones((3, 3, 3)))
+    if peak <= 0 or not inside.any():
+        centre = transform_points(affine, (np.array(values.shape) - 1) / 2)
         return SpineRegion(centre, centre, centre, peak)
-    inside = parts == np.bincount(parts.ravel())[1:].argmax() + 1
     indices = np.argwhere(inside)
-    ends = map_points(np.array([indices.min(axis=0) - 0.5, indices.max(axis=0) + 0.5]), affine)
+    ends = transform_points(affine, np.array([indices.min(axis=0) - 0.5, indices.max(axis=0) + 0.5]))
     weights = values[inside]
-    centroid = map_points((indices * weights[:, None]).sum(axis=0) / weights.sum(), affine)
+    centroid = transform_points(affine, (indices * weights[:, None]).sum(axis=0) / weights.sum())
     return SpineRegion(ends.min(axis=0), ends.max(axis=0), centroid, peak)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..engines.terminal import run_command
+from ..geometry.frames import lps_to_ras
 from ..io.atomic import atomic_path
 from ..io.errors import CaseError
 from .labels import SPINE_LABELS, SPINE_NAMES, VERTEBRA_LABELS
@@ -125,7 +126,7 @@ def read_table(path: str | os.PathLike) -> np.ndarray:
     except ValueError as error:
         advice = f"give {width} columns without a header: case, then x, y, z in LPS mm of C1 to L6 and T13, or nan"
         raise CaseError(path, "is no table of body centres", advice) from error
-    return values.reshape(len(rows), len(TABLE_LABELS), 3) * [-1.0, -1.0, 1.0]
+    return lps_to_ras(values.reshape(len(rows), len(TABLE_LABELS), 3))
 
 
 def write_statistics(statistics: SpineStatistics, path: str | os.PathLike, source: str = SOURCE) -> None:

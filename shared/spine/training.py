@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from ..evaluation.point_metrics import point_errors
+from ..geometry.frames import plain_tensor
 
 Array = np.ndarray
 LOWEST, HIGHEST = -0.25, 0.6  # normalised intensities of a picture, about a bone window
@@ -20,9 +21,9 @@ def prepare_batch(
     batchdata: Mapping[str, Any], device: torch.device, non_blocking: bool = False, **kwargs: Any
 ) -> tuple[Tensor, Tensor]:
     """``image`` (B, C, X, Y, Z) and ``label`` of a batch; the images with channels last, which convolutions like."""
-    image = torch.as_tensor(batchdata["image"]).as_subclass(Tensor)
+    image = plain_tensor(batchdata["image"])
     image = image.to(device, memory_format=torch.channels_last_3d, non_blocking=non_blocking, **kwargs)
-    return image, torch.as_tensor(batchdata["label"]).as_subclass(Tensor).to(device, non_blocking=non_blocking)
+    return image, plain_tensor(batchdata["label"]).to(device, non_blocking=non_blocking)
 
 
 def landmark_error(item: Mapping[str, Any]) -> float:

@@ -17,7 +17,8 @@ from monai.transforms import Randomizable, Transform
 from torch import Tensor
 
 from ..geometry.deform import Deformation
-from ..geometry.grids import AIR_HU, normalize_hu, volume_affine
+from ..geometry.grids import normalize_hu, volume_affine
+from ..geometry.hounsfield import LOWEST_HU
 from .augmentation import CropRanges, bent_indices, crop_volume, draw_crop, straight_crop
 from .dataset import FAR_MM
 
@@ -96,7 +97,7 @@ class SpineSample(Randomizable, Transform):
     def look(self, data: Mapping[Any, Any], crop: Deformation) -> tuple[Tensor, Tensor]:
         """Normalised crop (1, X, Y, Z) of the CT, and the bent grid for more volumes."""
         bent = bent_indices(crop)
-        return normalize_hu(crop_volume(data["image"], crop, bent, AIR_HU)), bent
+        return normalize_hu(crop_volume(data["image"], crop, bent, LOWEST_HU)), bent
 
     def points(self, crop: Deformation, centres: Tensor, kept: Sequence[tuple[float, float]]) -> Tensor:
         """Crop indices (27, 3) of centres in RAS mm: far away where cut off, NaN where unknown."""

@@ -19,7 +19,9 @@ from torch import Tensor
 
 from ..engines.patches import Network, run_network, tile_starts
 from ..engines.settings import flag
-from ..geometry.grids import AIR_HU, normalize_hu, to_grid, volume_affine
+from ..geometry.frames import centred_grid, plain_tensor
+from ..geometry.grids import normalize_hu, to_grid, volume_affine
+from ..geometry.hounsfield import LOWEST_HU
 from ..geometry.volume_box import cut_box, file_name, volume_bounds
 from ..io.errors import CaseError
 from .candidates import CHANNELS, Candidate, find_candidates
@@ -67,9 +69,7 @@ def spine_grid(
     wanted = [max(high[0] - low[0], least[0] * spacing_mm), max(high[1] - low[1], least[1] * spacing_mm)]
     extent = np.array([*wanted, max(high[2] - low[2], spacing_mm)])
     x, y, z = (multiple * math.ceil(length / spacing_mm / multiple - 1e-6) for length in extent)
-    affine = np.diag([spacing_mm] * 3 + [1.0])
-    affine[:3, 3] = (low + high) / 2 - (np.array([x, y, z]) - 1) / 2 * spacing_mm
-    return affine, (x, y, z)
+    return centred_grid((low + high) / 2, (x, y, z), spacing_mm), (x, y, z)
 
 
 def spine_crop(
@@ -94,14 +94,14 @@ def spine_crop(
     affine, size = spine_grid(region, volume_bounds(volume), spacing_mm, least, multiple)
     low, high = affine[:3, 3], affine[:3, 3] + np.array(size) * spacing_mm
     working = to_grid(cut_box(volume, low, high), spacing_mm)
-    return MetaTensor(normalize_hu(sample_grid(working, affine, size, AIR_HU)), affine=torch.as_tensor(affine))
+    return MetaTensor(normalize_hu(sample_grid(working, affine, size, LOWEST_HU)), affine=torch.as_tensor(affine))
 
 
 def place_heatmaps(heatmaps: Tensor, crop: MetaTensor) -> MetaTensor:
     """Heatmaps (K, x, y, z) with their affine: their index i lies on index s * i of the crop (1, s * x, ...)."""
     stride = crop.shape[1] // heatmaps.shape[1]
     affine = volume_affine(crop) @ np.diag([stride, stride, stride, 1.0])
-    return MetaTensor(torch.as_tensor(heatmaps).as_subclass(Tensor), affine=torch.as_tensor(affine))
+    return MetaTensor(plain_tensor(heatmaps), affine=torch.as_tensor(affine))
 
 
 def tiled_heatmaps(crop: Tensor, network: Network, tile: int = 160, step: int = 112, amp: bool = True) -> Tensor:
@@ -139,7 +139,7 @@ class TiledInferer(Inferer):
         self.tile, self.step, self.amp = tile, step, flag("amp", amp)
 
     def __call__(self, inputs: Tensor, network: Network, *args: Any, **kwargs: Any) -> Tensor:
-        crop = torch.as_tensor(inputs).as_subclass(Tensor)[0]
+        crop = plain_tensor(inputs)[0]
         return tiled_heatmaps(crop, network, self.tile, self.step, self.amp)[None]
 
 

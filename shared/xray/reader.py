@@ -14,10 +14,11 @@ import numpy as np
 from monai.data import ImageReader
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..geometry.frames import lps_to_ras
 from ..io.dicom import displayed_pixels, read_header
 from ..io.errors import CaseError
 from ..io.file_names import VOLUME_SUFFIXES, image_suffix, is_dicom, single_path
-from ..io.image_files import LPS_TO_RAS, LUMA, check_finite, read_grid
+from ..io.image_files import LUMA, check_finite, read_grid
 from .header import Header, modality_problem
 from .pixel_size import PixelSize, contradiction, header_pixel_size, on_detector
 from .side_car import read_side_car
@@ -54,7 +55,7 @@ class Radiograph:
 
 def plain_affine(spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
     """(4, 4) of an image without a place in the patient: x grows to the left, y to the back, like ITK reads a PNG."""
-    return LPS_TO_RAS @ np.diag([*spacing, 1.0, 1.0])
+    return lps_to_ras(np.diag([*spacing, 1.0, 1.0]))
 
 
 def exif_matrix(orientation: int, shape: tuple[int, ...]) -> np.ndarray:

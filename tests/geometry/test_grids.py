@@ -6,7 +6,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from shared.geometry.grids import AIR_HU, bounding_grid, normalize_hu, to_grid, volume_affine
+from shared.geometry.frames import bounding_grid
+from shared.geometry.grids import normalize_hu, to_grid, volume_affine
+from shared.geometry.hounsfield import LOWEST_HU
 
 SIZE, SPACING = (40, 50, 30), (1.0, 1.2, 2.0)
 
@@ -87,7 +89,7 @@ def test_labels_keep_their_numbers_and_type() -> None:
 
 def test_oblique_image_is_surrounded_by_air() -> None:
     volume = ramp("RAS", 30)
-    assert float(to_grid(volume, 2.0)[0, 0, 0, 0]) == pytest.approx(AIR_HU)
+    assert float(to_grid(volume, 2.0)[0, 0, 0, 0]) == pytest.approx(LOWEST_HU)
 
 
 def test_smoothing_keeps_a_constant_and_blurs_a_step() -> None:

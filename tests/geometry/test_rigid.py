@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from shared.geometry.frames import transform_points
 from shared.geometry.rigid import (
     Start,
     from_euler,
@@ -19,7 +20,7 @@ from shared.geometry.rigid import (
     tilts,
     to_euler,
 )
-from shared.io.itk_images import bounding_grid, image_center, map_points, move_image, resample
+from shared.io.itk_images import covering_grid, image_center, move_image, resample
 
 
 def blob(seed: int = 0) -> sitk.Image:
@@ -47,7 +48,7 @@ def test_itk_transforms_lead_from_fixed_to_moving_points():
     matrix = motion(25, 40)
     transform = to_euler(matrix, (5.0, -3.0, 80.0))
     point = np.array([12.0, -7.0, 33.0])
-    moved = transform.TransformPoint(map_points(point, matrix).tolist())
+    moved = transform.TransformPoint(transform_points(matrix, point).tolist())
     np.testing.assert_allclose(moved, point, atol=1e-9)
     np.testing.assert_allclose(from_euler(transform), matrix, atol=1e-9)
 
@@ -67,7 +68,7 @@ def test_image_starts_bring_centres_together():
     starts = image_starts(fixed, moving, 15)
     assert len(starts) == 2 * len(tilts(15)) == 14
     for start in starts[:7]:
-        np.testing.assert_allclose(map_points(image_center(moving), start.matrix), image_center(fixed), atol=1e-6)
+        np.testing.assert_allclose(transform_points(start.matrix, image_center(moving)), image_center(fixed), atol=1e-6)
 
 
 def test_mask_starts_contain_the_motion_of_a_long_object():
@@ -76,7 +77,7 @@ def test_mask_starts_contain_the_motion_of_a_long_object():
     moving = move_image(fixed, np.linalg.inv(matrix))
     points = np.random.default_rng(0).uniform(-40, 40, (50, 3))
     errors = [
-        np.abs(map_points(points, start.matrix) - map_points(points, matrix)).max()
+        np.abs(transform_points(start.matrix, points) - transform_points(matrix, points)).max()
         for start in mask_starts(fixed, moving, 0)
     ]
     assert min(errors) < 0.5
@@ -85,11 +86,11 @@ def test_mask_starts_contain_the_motion_of_a_long_object():
 def test_a_known_motion_is_found_from_afar():
     fixed, matrix = blob(), motion(18, 25)
     away = move_image(fixed, np.linalg.inv(matrix))
-    moving = resample(away, bounding_grid(away, 2.2))
+    moving = resample(away, covering_grid(away, 2.2))
     result = register_rigid(fixed, moving, image_starts(fixed, moving, 15))
     points = np.random.default_rng(0).uniform(-20, 20, (50, 3)) + image_center(fixed)
-    there = map_points(points, np.linalg.inv(matrix))
-    assert np.linalg.norm(map_points(there, result.matrix) - points, axis=1).max() < 0.6
+    there = transform_points(np.linalg.inv(matrix), points)
+    assert np.linalg.norm(transform_points(result.matrix, there) - points, axis=1).max() < 0.6
     assert result.mutual_information > 0.3
 
 

@@ -11,16 +11,14 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
 from bundles.han_segmentation.scripts.mr_registration import (
-    Alignment,
     align_mr,
     judge,
-    mr_on_grid,
     normalised_information,
     target_error,
 )
 from bundles.han_segmentation.scripts.mr_registration_study import template_pair
 from shared.geometry.rigid import rigid_matrix
-from shared.io.itk_images import image_center, map_points, move_image, to_sitk
+from shared.io.itk_images import image_center, move_image, to_sitk
 from tests.han_segmentation.heads import head
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -87,21 +85,6 @@ def test_mr_without_a_head_is_refused(content):
     image.CopyInformation(mr)
     found = align_mr(ct, image)
     assert not found.accepted
-    moved, seen = mr_on_grid(image, found, ct)
-    assert not sitk.GetArrayFromImage(moved).any() and not sitk.GetArrayFromImage(seen).any()
-
-
-def test_mr_on_the_grid_of_the_ct():
-    ct, mr, truth = pair()
-    moved, seen = mr_on_grid(mr, Alignment(truth, 1.0, 1.0, 0.0), ct)
-    inside = sitk.GetArrayFromImage(seen) > 0
-    assert 0.1 < inside.mean() < 0.9, "the MR shows a part of the CT"
-    assert not sitk.GetArrayFromImage(moved)[~inside].any()
-    for there in np.random.default_rng(0).permutation(np.argwhere(inside[2:-2, 2:-2, 2:-2])[:, ::-1] + 2)[:20].tolist():
-        back = map_points(np.array(ct.TransformIndexToPhysicalPoint(there)), np.linalg.inv(truth)).tolist()
-        if min(mr.TransformPhysicalPointToContinuousIndex(back)) < 0:
-            continue  # within half a voxel of the edge nothing is interpolated
-        assert moved[there] == pytest.approx(mr.EvaluateAtPhysicalPoint(back, sitk.sitkLinear), abs=2.0)
 
 
 def test_information_of_equal_and_unrelated_values():

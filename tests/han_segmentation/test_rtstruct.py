@@ -11,8 +11,8 @@ from matplotlib.path import Path as Polygon
 from pydicom.uid import RTStructureSetStorage, generate_uid
 
 from bundles.han_segmentation.scripts.rtstruct import Series, slice_contours, structure_set
+from shared.geometry.frames import ras_to_lps
 from shared.io.cases import is_series
-from shared.io.image_files import LPS_TO_RAS
 from shared.io.volumes import VolumeReader
 from tests.han_segmentation.heads import NUMBERS, TABLE
 from tests.io.test_volumes import SHAPE, write_series
@@ -53,7 +53,7 @@ def test_a_structure_set_opened_again_is_the_label_map(tmp_path: Path, direction
     path = tmp_path / "set.dcm"
     structure_set(labels(), Series.read(folder), TABLE).save_as(path, enforce_file_format=True)
     data = pydicom.dcmread(path)
-    np.testing.assert_array_equal(filled(data, LPS_TO_RAS @ meta["affine"]), labels())
+    np.testing.assert_array_equal(filled(data, ras_to_lps(meta["affine"])), labels())
 
     assert data.SOPClassUID == RTStructureSetStorage and data.Modality == "RTSTRUCT"
     assert all(data[tag].value == value for tag, value in known.items() if tag != "FrameOfReferenceUID")

@@ -8,14 +8,14 @@ import pytest
 import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 
+from shared.geometry.frames import transform_points
 from shared.io.itk_images import (
     aligned_grid,
-    bounding_grid,
     corners,
+    covering_grid,
     crop_image,
     image_center,
     index_matrix,
-    map_points,
     mirror_image,
     mirror_matrix,
     move_image,
@@ -58,7 +58,7 @@ def known() -> tuple[sitk.Image, np.ndarray, list[int]]:
     """An image, centres of some of its voxels in LPS mm, and the values there."""
     image = oblique()
     index = np.random.default_rng(1).integers(2, np.array(SIZE) - 2, (20, 3))
-    return image, map_points(index, index_matrix(image)), [image[tuple(map(int, i))] for i in index]
+    return image, transform_points(index_matrix(image), index), [image[tuple(map(int, i))] for i in index]
 
 
 def test_the_matrix_is_that_of_itk(known):
@@ -71,17 +71,17 @@ def test_the_matrix_is_that_of_itk(known):
 def test_mirroring_keeps_every_value_at_its_mirrored_place(angle):
     image = oblique(angle=angle)
     index = np.stack(np.meshgrid(*(np.arange(n) for n in SIZE), indexing="ij"), -1).reshape(-1, 3)
-    points = map_points(index, index_matrix(image))
+    points = transform_points(index_matrix(image), index)
     mirrored = mirror_image(image, 17.0)
     assert np.linalg.det(np.reshape(mirrored.GetDirection(), (3, 3))) == pytest.approx(1)
-    assert values_at(mirrored, map_points(points, mirror_matrix(17.0))) == values_at(image, points)
+    assert values_at(mirrored, transform_points(mirror_matrix(17.0), points)) == values_at(image, points)
     again = mirror_image(mirrored, 17.0)
     assert same_grid(again, image) and np.array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(image))
 
 
 def test_moving_and_cropping_keep_every_value_at_its_place(known):
     image, points, values = known
-    assert values_at(move_image(image, rigid()), map_points(points, rigid())) == values
+    assert values_at(move_image(image, rigid()), transform_points(rigid(), points)) == values
     assert values_at(crop_image(image, (2, 1, 2), (13, 10, 8)), points) == values
     assert same_grid(image, oblique()), "the input was moved"
 
@@ -97,7 +97,7 @@ def test_files_keep_the_place(tmp_path, known):
 
 def test_the_bounding_grid_is_isotropic_centred_and_holds_every_corner():
     image = oblique()
-    grid = bounding_grid(image, 0.7)
+    grid = covering_grid(image, 0.7)
     assert grid.GetSpacing() == (0.7, 0.7, 0.7) and grid.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
     ends = corners(image)
     np.testing.assert_allclose(image_center(grid), (ends.min(0) + ends.max(0)) / 2, atol=1e-9)
@@ -109,7 +109,7 @@ def test_the_aligned_grid_stays_inside():
     image = oblique()
     grid = aligned_grid(image, 1.3)
     np.testing.assert_allclose(image_center(grid), image_center(image), atol=1e-9)
-    index = map_points(corners(grid), np.linalg.inv(index_matrix(image)))
+    index = transform_points(np.linalg.inv(index_matrix(image)), corners(grid))
     assert (index >= -0.5 - 1e-6).all() and (index <= np.array(SIZE) - 0.5 + 1e-6).all()
 
 
@@ -118,13 +118,13 @@ def test_resampling_finds_a_linear_field_again_and_fills_the_rest():
     image = oblique(dtype=np.float32)
     index = np.stack(np.meshgrid(*(np.arange(n) for n in SIZE), indexing="ij"), -1)
     slope = np.array([3.0, -2.0, 1.0])
-    field = sitk.GetImageFromArray((map_points(index, index_matrix(image)) @ slope).astype(np.float32).T)
+    field = sitk.GetImageFromArray((transform_points(index_matrix(image), index) @ slope).astype(np.float32).T)
     field.CopyInformation(image)
-    grid = bounding_grid(image, 1.0)
+    grid = covering_grid(image, 1.0)
     result = sitk.GetArrayFromImage(resample(field, grid, fill=-1000)).T
     places = np.stack(np.meshgrid(*(np.arange(n) for n in grid.GetSize()), indexing="ij"), -1)
-    world = map_points(places, index_matrix(grid))
-    own = map_points(world, np.linalg.inv(index_matrix(image)))
+    world = transform_points(index_matrix(grid), places)
+    own = transform_points(np.linalg.inv(index_matrix(image)), world)
     deep = ((own > 2) & (own < np.array(SIZE) - 3)).all(-1)
     assert deep.sum() > 50
     np.testing.assert_allclose(result[deep], (world @ slope)[deep], atol=0.5)
@@ -145,4 +145,4 @@ def test_labels_are_never_mixed():
     image = oblique()
     mask = sitk.Cast(image > 700, sitk.sitkUInt8) * 7
     mask.CopyInformation(image)
-    assert set(np.unique(sitk.GetArrayFromImage(resample(mask, bounding_grid(image, 0.9), 0, labels=True)))) == {0, 7}
+    assert set(np.unique(sitk.GetArrayFromImage(resample(mask, covering_grid(image, 0.9), 0, labels=True)))) == {0, 7}

@@ -3,21 +3,31 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged
+from scipy.spatial.transform import Rotation
 
 from shared.io.cases import find_cases
 from shared.io.image_files import read_grid
-from shared.io.writers import SaveCased
+from shared.io.itk_images import to_sitk, write_image
+from shared.io.writers import SaveCased, write_nifti
 from tests.io.test_cases import touch
 from tests.io.test_volumes import write_series
 
 CONTENT = np.arange(24).reshape(2, 3, 4)
 
 
-def save(folder, case, source="ct.nii.gz", **options):
-    affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0], dtype=torch.float64))
+def oblique():
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", [20, -35, 50], degrees=True).as_matrix() * [2.0, 3.0, 4.0]
+    affine[:3, 3] = 10.0, -20.0, 33.0
+    return affine
+
+
+def save(folder, case, source="ct.nii.gz", affine=None, **options):
+    affine = torch.as_tensor(np.diag([2.0, 3.0, 4.0, 1.0]) if affine is None else affine)
     meta = {"filename_or_obj": str(source), "original_affine": affine}
     image = MetaTensor(torch.from_numpy(CONTENT)[None].float(), affine=affine, meta=meta)
     SaveCased("pred", folder, "seg", **options)({"case": case, "pred": image})
@@ -29,6 +39,29 @@ def test_every_format_is_written_whole(tmp_path, suffix):
     array, affine = read_grid(tmp_path / "out" / f"a_seg{suffix}")
     assert array.dtype == np.uint8 and np.array_equal(array, CONTENT)
     assert np.allclose(affine, np.diag([2, 3, 4, 1])) and len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.parametrize("output_dtype", ["uint8", "int16", "float32"])
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+def test_files_of_itk_are_those_of_simpleitk(tmp_path, suffix, output_dtype):
+    """The same values of the same type on the same oblique grid."""
+    save(tmp_path, "a", affine=oblique(), output_ext=suffix, output_dtype=output_dtype)
+    write_image(to_sitk(CONTENT.astype(output_dtype), oblique()), tmp_path / f"expected{suffix}")
+    found, expected = (sitk.ReadImage(str(tmp_path / f"{name}{suffix}")) for name in ("a_seg", "expected"))
+    assert found.GetPixelID() == expected.GetPixelID() and found.GetSize() == expected.GetSize()
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected))
+    for what in ("GetSpacing", "GetOrigin", "GetDirection"):
+        np.testing.assert_allclose(getattr(found, what)(), getattr(expected, what)(), atol=1e-6)
+
+
+def test_arrays_become_nifti_in_place_and_in_their_type(tmp_path):
+    for values in (CONTENT.astype(np.int16), torch.from_numpy(CONTENT).float()):
+        write_nifti(values, torch.as_tensor(oblique()), tmp_path / "new" / "a.nii.gz")
+        image = nibabel.load(tmp_path / "new" / "a.nii.gz")
+        np.testing.assert_array_equal(np.asanyarray(image.dataobj), np.asarray(values))
+        assert image.get_data_dtype() == np.asarray(values).dtype and image.header.get_xyzt_units()[0] == "mm"
+        for affine in (image.get_sform(), image.get_qform()):
+            np.testing.assert_allclose(affine, oblique(), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import torch
 from monai.data import MetaTensor
 
 from bundles.vertebrae_segmentation.scripts.vertebra_crops import vertebra_grid
-from shared.geometry.grids import AIR_HU
-from shared.spine.crops import centred_grid, sample_grid
+from shared.geometry.frames import centred_grid
+from shared.geometry.hounsfield import LOWEST_HU
+from shared.spine.crops import sample_grid
 
 AFFINE = np.array([[0, 0, -1.5, 40.0], [2.0, 0, 0, -30.0], [0, 1.0, 0, 100.0], [0, 0, 0, 1]])
 SIZE = (30, 40, 50)
@@ -27,7 +28,7 @@ def test_values_of_the_crop_are_those_of_the_world() -> None:
     affine = centred_grid(middle(), (8, 9, 10), 1.3)
     index = np.stack(np.meshgrid(*[np.arange(n) for n in (8, 9, 10)], indexing="ij"), axis=-1)
     expected = (index @ affine[:3, :3].T + affine[:3, 3]) @ [3.0, -1.0, 2.0]
-    assert np.abs(sample_grid(field(), affine, (8, 9, 10), AIR_HU)[0].numpy() - expected).max() < 1e-2
+    assert np.abs(sample_grid(field(), affine, (8, 9, 10), LOWEST_HU)[0].numpy() - expected).max() < 1e-2
 
 
 def test_vertebra_crop_is_centred_behind_the_body() -> None:
@@ -37,10 +38,10 @@ def test_vertebra_crop_is_centred_behind_the_body() -> None:
 
 
 def test_outside_is_filled() -> None:
-    crop = sample_grid(field(), centred_grid([1e4, 0, 0], (4, 4, 4), 1.0), (4, 4, 4), AIR_HU)
-    assert crop.shape == (1, 4, 4, 4) and (crop == AIR_HU).all()
-    half = sample_grid(field(), centred_grid(AFFINE[:3, 3], (9, 9, 9), 1.0), (9, 9, 9), AIR_HU)
-    assert (half == AIR_HU).any() and (half != AIR_HU).any()
+    crop = sample_grid(field(), centred_grid([1e4, 0, 0], (4, 4, 4), 1.0), (4, 4, 4), LOWEST_HU)
+    assert crop.shape == (1, 4, 4, 4) and (crop == LOWEST_HU).all()
+    half = sample_grid(field(), centred_grid(AFFINE[:3, 3], (9, 9, 9), 1.0), (9, 9, 9), LOWEST_HU)
+    assert (half == LOWEST_HU).any() and (half != LOWEST_HU).any()
 
 
 def test_labels_are_nearest_and_keep_their_type() -> None:

@@ -13,8 +13,8 @@ from bundles.vertebrae_segmentation.scripts.inferer import CropInferer
 from bundles.vertebrae_segmentation.scripts.merging import merge_vertebrae
 from bundles.vertebrae_segmentation.scripts.vertebra_crops import vertebra_inputs
 from shared.engines.patches import tile_starts
+from shared.geometry.frames import ras_to_lps
 from shared.io.errors import CaseError
-from shared.io.image_files import LPS_TO_RAS
 from shared.io.itk_images import place_image, resample, to_sitk
 from shared.phantoms.torso.phantom import TorsoPhantom
 from shared.spine.candidates import Candidate
@@ -50,7 +50,7 @@ def tilted(array: np.ndarray, affine: np.ndarray, degrees: float) -> tuple[np.nd
     grid[:3, :3] = turn * spacing
     grid[:3, 3] = (affine @ np.append((np.array(array.shape) - 1) / 2, 1))[:3] - grid[:3, :3] @ ((size - 1) / 2)
     target = sitk.Image([int(n) for n in size], sitk.sitkUInt8)
-    place_image(target, LPS_TO_RAS @ grid)
+    place_image(target, ras_to_lps(grid))
     labels = sitk.GetArrayFromImage(resample(to_sitk(array, affine), target, 0, labels=True)).T
     return np.ascontiguousarray(labels), grid
 

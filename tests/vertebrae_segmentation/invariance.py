@@ -17,9 +17,8 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from shared.geometry.grids import bounding_grid
+from shared.geometry.frames import bounding_grid, ras_to_lps
 from shared.io.example_ct import example_ct, example_vertebrae
-from shared.io.image_files import LPS_TO_RAS
 from shared.io.itk_images import place_image, resample, to_sitk
 from shared.spine.field_of_view import FieldOfView
 from shared.spine.labels import SPINE_NAMES
@@ -86,7 +85,7 @@ def resampled(scan: Scan, spacing_mm: float) -> Scan:
 def on_grid(array: np.ndarray, source: np.ndarray, affine: np.ndarray, size: Sequence[int], fill: float) -> np.ndarray:
     """An array on another grid, float32, smoothed where its voxels are larger."""
     target = sitk.Image([int(n) for n in size], sitk.sitkUInt8)
-    place_image(target, LPS_TO_RAS @ affine)
+    place_image(target, ras_to_lps(affine))
     return sitk.GetArrayFromImage(resample(to_sitk(array.astype(np.float32), source), target, fill)).T
 
 

@@ -22,17 +22,11 @@ from bundles.xray_ct_registration.scripts.ct_files import ct_cases, read_ct, rea
 from bundles.xray_ct_registration.scripts.prepared_ct import PreparedCt, clean, crop, mirror, split_sides
 from bundles.xray_ct_registration.scripts.preprocess import PreprocessCase
 from bundles.xray_ct_registration.scripts.preprocess_results import SavePrepared, preprocess_cases
-from bundles.xray_ct_registration.scripts.transform_file import read_transform, transform_points
+from bundles.xray_ct_registration.scripts.transform_file import convert_points, read_transform
 from shared.engines.case_evaluator import CaseDataset
+from shared.geometry.frames import transform_points
 from shared.io.errors import CaseError
-from shared.io.itk_images import (
-    bounding_grid,
-    map_points,
-    mirror_image,
-    mirror_matrix,
-    move_image,
-    resample,
-)
+from shared.io.itk_images import covering_grid, mirror_image, mirror_matrix, move_image, resample
 from tests.bundles.processes import run
 from tests.xray_ct_registration.femurs import LEFT, METAL, RIGHT, Hips, fit_head, hips, surface_points
 
@@ -137,15 +131,15 @@ def test_points_go_to_the_preprocessed_ct_and_back(done, case, side):
     assert record["mirrored"] == (side == "right") and record["source"] == str(source / f"{case}.nii.gz")
     assert np.sign(np.linalg.det(record["original_to_preprocessed"])) == (-1 if side == "right" else 1)
     points = np.random.default_rng(0).uniform(-300, 300, (50, 3))
-    there = transform_points(path, points.tolist())
-    back = transform_points(path, there, to="original")
+    there = convert_points(path, points.tolist())
+    back = convert_points(path, there, to="original")
     assert np.abs(np.array(back) - points).max() < 0.1
     product = np.eye(4)
     for move in record["moves"]:
         product = np.array(move["matrix"]) @ product
     np.testing.assert_allclose(product, record["original_to_preprocessed"], atol=1e-9)
     # The truth: the head that the phantom was made with lies where the label map of the result has it.
-    head = np.array(transform_points(path, [data[case].heads[side].tolist()])[0])
+    head = np.array(convert_points(path, [data[case].heads[side].tolist()])[0])
     assert np.linalg.norm(head_in(output, f"{case}_{side}", head) - head) < 1.0
 
 
@@ -153,14 +147,14 @@ def test_points_go_to_the_preprocessed_ct_and_back(done, case, side):
 def test_femoral_heads_meet_those_of_the_reference(done, case, side):
     _, output, _, _ = done
     assert not report(output, f"{case}_{side}")["coregistration_failed"], report(output, f"{case}_{side}")["warnings"]
-    reference = head_in(output, "anna_left", np.array(transform_points_of(output, "anna_left", done)))
+    reference = head_in(output, "anna_left", np.array(head_of(output, "anna_left", done)))
     moved = head_in(output, f"{case}_{side}", reference)
     assert np.linalg.norm(moved - reference) < 3.0
 
 
-def transform_points_of(output: Path, name: str, done) -> list[float]:
+def head_of(output: Path, name: str, done) -> list[float]:
     case, side = name.split("_")
-    return transform_points(output / f"{name}_transform.json", [done[2][case].heads[side].tolist()])[0]
+    return convert_points(output / f"{name}_transform.json", [done[2][case].heads[side].tolist()])[0]
 
 
 def test_every_case_has_a_picture(done):
@@ -178,7 +172,7 @@ def test_the_transform_tool_refuses_nonsense(done):
         (done[1], [[1, 2, 3]], "original"),
     ):
         with pytest.raises(CaseError):
-            transform_points(file, points, to)
+            convert_points(file, points, to)
 
 
 def test_cleaning_reports_what_it_removed_and_warns_of_much():
@@ -218,7 +212,7 @@ def test_mirroring_swaps_sides_and_moves_points_with_their_voxels():
     assert [(after == label).sum() for label in (LEFT, RIGHT, METAL)] == [
         (before == label).sum() for label in (RIGHT, LEFT, METAL)
     ]
-    head = map_points(data.heads["right"], mirrored.matrix)
+    head = transform_points(mirrored.matrix, data.heads["right"])
     assert mirrored.mask[mirrored.mask.TransformPhysicalPointToIndex(head.tolist())] == LEFT
 
 
@@ -355,7 +349,7 @@ def test_real_hips_meet_at_the_femoral_head_or_are_flagged(tmp_path):
     turn[:3] = np.c_[Rotation.from_euler("xyz", [12, -9, 15], degrees=True).as_matrix(), [25, -140, 60]]
     motion = turn @ mirror_matrix(10.0)
     away, away_bone = (move_image(mirror_image(image, 10.0), turn) for image in (original, bone))
-    grid = bounding_grid(away, 2.0)
+    grid = covering_grid(away, 2.0)
     moved, moved_bone = resample(away, grid), resample(away_bone, grid, 0, labels=True)
     files["moved"] = tmp_path / "moved.nii.gz"
     sitk.WriteImage(moved, str(files["moved"]))
@@ -372,8 +366,8 @@ def test_real_hips_meet_at_the_femoral_head_or_are_flagged(tmp_path):
     transforms = {name: read_transform(tmp_path / "out" / f"{name}_transform.json") for name in files}
     head = real_head(original, bone, np.array([-92.0, 21.0, -678.0]))
     assert head is not None
-    reference = map_points(head, transforms["012"]["original_to_preprocessed"])
-    truth = map_points(map_points(head, motion), transforms["moved"]["original_to_preprocessed"])
+    reference = transform_points(transforms["012"]["original_to_preprocessed"], head)
+    truth = transform_points(transforms["moved"]["original_to_preprocessed"], transform_points(motion, head))
     assert np.linalg.norm(truth - reference) < 0.5
     for name in ("001", "014", "023", "moved"):
         if report(tmp_path / "out", name)["coregistration_failed"]:
@@ -381,6 +375,6 @@ def test_real_hips_meet_at_the_femoral_head_or_are_flagged(tmp_path):
             continue
         image = moved if name == "moved" else sitk.ReadImage(str(files[name]), sitk.sitkFloat32)
         own = moved_bone if name == "moved" else separate_bones(image)
-        found = real_head(image, own, map_points(reference, transforms[name]["preprocessed_to_original"]))
+        found = real_head(image, own, transform_points(transforms[name]["preprocessed_to_original"], reference))
         assert found is not None, f"{name} has no head and is not flagged"
-        assert np.linalg.norm(map_points(found, transforms[name]["original_to_preprocessed"]) - reference) < 3.0
+        assert np.linalg.norm(transform_points(transforms[name]["original_to_preprocessed"], found) - reference) < 3.0

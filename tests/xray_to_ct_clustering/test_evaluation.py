@@ -21,10 +21,10 @@ from bundles.xray_to_ct_clustering.scripts.evaluation import measure_case, summa
 from bundles.xray_to_ct_clustering.scripts.hounsfield import HU_RANGE, hu_to_intensity, intensity_to_hu
 from bundles.xray_to_ct_clustering.scripts.inferer import BiplanarInferer
 from bundles.xray_to_ct_clustering.scripts.losses import ClusterTrackingLoss
-from bundles.xray_to_ct_clustering.scripts.results import save_volume
 from bundles.xray_to_ct_clustering.scripts.training import BiplanarLoss, GeneratorInferer, GeneratorView, place_clusters
 from bundles.xray_to_ct_clustering.scripts.truth import with_truth
 from shared.io.errors import CaseError
+from shared.io.writers import write_nifti
 from shared.networks.clustering import BiplanarCTNetwork, BiplanarGeometry, SpatialClusteringCTGenerator
 from shared.networks.clustering.biplanar import volume_affine
 
@@ -93,7 +93,7 @@ def target() -> dict[str, torch.Tensor]:
 def case(channels: torch.Tensor, folder: Path) -> dict[str, Any]:
     """A case after inference, its true CT in a folder."""
     path = folder / "truth" / "phantom_1_ct.nii.gz"
-    save_volume(intensity_to_hu(target()["label"][0, 0]), volume_affine((8, 8, 8), 40.0), path)
+    write_nifti(intensity_to_hu(target()["label"][0, 0]), volume_affine((8, 8, 8), 40.0), path)
     result = {"accepted": True, "similarity": {"frontal": 0.9, "lateral": 0.8}}
     return {"case": "phantom_1", "truth": str(path), "channels": channels, "result": result}
 
@@ -132,7 +132,7 @@ def test_what_the_ct_does_not_cover_does_not_count(tmp_path: Path) -> None:
     whole = measure_case(item, 40.0, tmp_path, False)
     affine = volume_affine((8, 8, 8), 40.0)
     affine[2, 3] += 4 * 40.0
-    save_volume(intensity_to_hu(target()["label"][0, 0, :, :, 4:]), affine, Path(item["truth"]))
+    write_nifti(intensity_to_hu(target()["label"][0, 0, :, :, 4:]), affine, Path(item["truth"]))
     half = measure_case(item, 40.0, tmp_path, False)
     assert whole["known"] == 1 and half["known"] == 0.5
     assert sum(cluster["voxels"] for cluster in half["clusters"]) == 256
@@ -212,7 +212,7 @@ def test_position_accuracy_goes_by_regions_and_width(tmp_path: Path) -> None:
     channels[0] = intensity_to_hu(target()["label"][0, 0])
     channels[0, :4] += 500.0
     item = case(channels, tmp_path)
-    save_volume(target()["regions"][0], volume_affine((8, 8, 8), 40.0), tmp_path / "labels" / "phantom_1.nii.gz")
+    write_nifti(target()["regions"][0], volume_affine((8, 8, 8), 40.0), tmp_path / "labels" / "phantom_1.nii.gz")
     options: dict[str, Any] = {"labels_dir": tmp_path / "labels"}
     figures = {
         weight: measure_case(item, 40.0, tmp_path, False, 1.0, region_weights={3: weight}, **options)

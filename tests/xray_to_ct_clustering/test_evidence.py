@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from bundles.xray_to_ct_clustering.scripts.appearance import Appearance
-from bundles.xray_to_ct_clustering.scripts.evidence import AcceptanceLimits, row_agreement, row_profiles
+from bundles.xray_to_ct_clustering.scripts.evidence import EvidenceLimits, row_agreement, row_profiles
 from bundles.xray_to_ct_clustering.scripts.render_pairs import write_dicom
 from bundles.xray_to_ct_clustering.scripts.transforms import LoadXrayPaird
 from bundles.xray_to_ct_clustering.scripts.xray_pairs import find_pairs
@@ -21,7 +21,7 @@ from shared.networks.clustering.biplanar import BiplanarGeometry
 from tests.xray_to_ct_clustering.xrays import GEOMETRY, appearance, as_bytes, pair, write_pngs
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "xray_to_ct_clustering"
-LIMITS = AcceptanceLimits()
+LIMITS = EvidenceLimits()
 LIKE = (0.95, 0.95)  # similarities of a volume that shows what the X-rays show
 
 

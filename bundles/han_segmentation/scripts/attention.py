@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from monai.config import KeysCollection
@@ -19,9 +18,11 @@ from torch import Tensor, nn
 from .organs import OrganTable
 from .pictures import beside
 from .shared.engines.patches import network_device, pad_to_multiple
+from .shared.geometry.frames import plain_tensor, transform_points
 from .shared.geometry.grids import volume_affine
-from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
+from .shared.io.writers import write_nifti
+from .shared.pictures.files import save_picture
 from .shared.pictures.volume_preview import plane, to_grey
 
 EVERYWHERE = "all"
@@ -126,21 +127,21 @@ class SaveAttentiond(MapTransform):
         layers = attention_of(self.network, pad_to_multiple(values, divisor, 0.0), padded)
         affine = volume_affine(image)
         grid = affine @ np.diag([divisor, divisor, divisor, 1.0])
-        grid[:3, 3] = affine[:3, :3] @ np.full(3, (divisor - 1) / 2) + affine[:3, 3]
-        with atomic_path(self.output_dir / f"{case}_attention.nii.gz") as path:
-            nibabel.save(nibabel.Nifti1Image(layers.movedim(0, -1).numpy(), grid), path)
+        grid[:3, 3] = transform_points(affine, np.full(3, (divisor - 1) / 2))
+        write_nifti(layers.movedim(0, -1), grid, self.output_dir / f"{case}_attention.nii.gz")
         mean = layers.mean(dim=0)[None, None]
         heat = nn.functional.interpolate(mean, scale_factor=divisor, mode="trilinear")[0, 0]
         heat = heat[tuple(slice(0, n) for n in image.shape[1:])]
         more = (heat - 1).clamp(min=0)  # than anywhere: attention that is alike everywhere shows nothing
         shown = (more / more.max().clamp(min=1)).numpy()
-        with atomic_path(self.output_dir / f"{case}_attention.png") as path:
-            attention_picture(image.as_tensor()[0].cpu().numpy(), shown).save(path, format="png")
+        save_picture(
+            attention_picture(image.as_tensor()[0].cpu().numpy(), shown), self.output_dir / f"{case}_attention.png"
+        )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
         if self.wanted and self.output_dir is not None and "case" in output:
             for key in self.key_iterator(output):
-                best = torch.as_tensor(output[key]).as_subclass(Tensor).argmax(dim=0)
+                best = plain_tensor(output[key]).argmax(dim=0)
                 self.write(str(output["case"]), output[self.image_key], best)
         return output

@@ -30,8 +30,8 @@ from .network_input import (
 )
 from .organs import OrganTable, drawn_numbers
 from .phantoms.dataset import write_head_neck_dataset
+from .shared.geometry.frames import motion_lps_to_ras
 from .shared.io.errors import CaseError
-from .shared.io.image_files import LPS_TO_RAS
 from .shared.io.itk_images import read_image, to_sitk
 from .shared.io.prepared_folder import prepared_folder
 from .shared.training.seeding import mix_seed
@@ -145,7 +145,7 @@ def known_alignment(case: Mapping[str, Any], seed: int) -> Alignment | None:
     if not path.is_file():
         return None
     rng = np.random.default_rng(seed)
-    matrix = LPS_TO_RAS @ np.array(json.loads(path.read_text())["mr_to_ct_ras_mm"]) @ LPS_TO_RAS
+    matrix = motion_lps_to_ras(json.loads(path.read_text())["mr_to_ct_ras_mm"])
     matrix[:3, 3] += rng.normal(0, 0.3, 3)
     return Alignment(matrix, 1.0, 1.0, 0.0)
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .organs import OrganTable
 from .shared.engines.patches import network_device
+from .shared.geometry.frames import plain_tensor
 from .shared.geometry.grids import volume_affine
 from .shared.io.weights import load_network
 
@@ -117,9 +118,9 @@ class AverageMembersd(MapTransform):
         if not self.networks:
             return output
         margin = round(self.margin_mm / float(volume_affine(output[self.image_key])[0, 0]))
-        image = torch.as_tensor(output[self.image_key]).as_subclass(Tensor)
+        image = plain_tensor(output[self.image_key])
         for key in self.key_iterator(output):
-            scores = torch.as_tensor(output[key]).as_subclass(Tensor).float().softmax(dim=0)
+            scores = plain_tensor(output[key]).float().softmax(dim=0)
             box = organ_box(scores.argmax(dim=0), self.organs, margin, ensure_tuple_rep(self.inferer.roi_size, 3))
             if box is None:
                 continue

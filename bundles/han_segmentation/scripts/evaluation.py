@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from monai.data import MetaTensor
-from torch import Tensor
 
 from .cases import find_han_cases
 from .contours import HanCase, read_reference
@@ -25,11 +23,12 @@ from .laterality import side_warnings
 from .metrics import mask_figures, slice_wise_dice
 from .organs import OrganTable
 from .shared.evaluation.reports import write_metrics
+from .shared.geometry.frames import plain_tensor, voxel_sizes
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.itk_images import to_sitk
-from .shared.pictures.plots import save_figure
+from .shared.pictures.files import save_picture
 from .transforms import ORIGINAL
 
 # performance bands: name, lowest Dice and colour
@@ -116,9 +115,9 @@ def measure_case(item: Mapping[str, Any], table: OrganTable, organs: str) -> dic
         :class:`~.metrics.OrganFigures` and "slice_wise", which is no measure of quality.
     """
     truth, contoured = reference_on_ct(item, table)
-    found = torch.as_tensor(item["pred"]).as_subclass(Tensor).cpu().numpy()[0]
+    found = plain_tensor(item["pred"]).cpu().numpy()[0]
     affine = volume_affine(item[ORIGINAL])
-    spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    spacing = voxel_sizes(affine).tolist()
     through = int(np.abs(affine[2, :3] / spacing).argmax())
     figures = {}
     for number in sorted(set(contoured) & set(table.shown(organs))):
@@ -231,7 +230,7 @@ def write_report(rows: Sequence[Mapping[str, Any]], output_dir: str, table: Orga
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(lines)
-    save_figure(organ_chart(lines), Path(output_dir) / "organs.png")
+    save_picture(organ_chart(lines), Path(output_dir) / "organs.png")
     for line in lines:
         print(f"{line['organ']:18} {line['cases']:3} cases  Dice {line['dice']:.3f}  HD95 {line['hd95_mm']:.1f} mm")
     for band in bands:

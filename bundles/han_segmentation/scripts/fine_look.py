@@ -26,6 +26,7 @@ from .laterality import label_centres
 from .network_input import network_input
 from .organs import OrganTable
 from .shared.engines.patches import network_device
+from .shared.geometry.frames import transform_points
 from .shared.geometry.grids import volume_affine
 from .shared.io.weights import load_network
 from .transforms import aligned
@@ -171,7 +172,7 @@ class FineLookd(MapTransform):
         with torch.no_grad():
             scores = torch.as_tensor(self.inferer(image, self.network))[0].float().softmax(dim=0)
         moved = affine.copy()
-        moved[:3, 3] = affine[:3, :3] @ box[0] + affine[:3, 3]
+        moved[:3, 3] = transform_points(affine, box[0])
         fine = labels_on_grid(scores, grid, moved, tuple(int(n) for n in box[1] - box[0]))
         return merge(labels, fine, tuple(slice(int(a), int(b)) for a, b in zip(*box, strict=True)), self.table.small)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .organs import OrganTable, drawn_numbers
 from .shared.engines.settings import flag
+from .shared.geometry.frames import plain_tensor
 
 LEFT_RIGHT = 2  # axis of (B, C, X, Y, Z)
 
@@ -70,7 +71,7 @@ class HanInferer(SlidingWindowInferer):
             with torch.autocast(window.device.type, dtype=torch.bfloat16, enabled=self.amp):
                 return network(window.contiguous(memory_format=layout), *rest, **more).float()
 
-        plain = torch.as_tensor(inputs).as_subclass(Tensor)
+        plain = plain_tensor(inputs)
         logits = self.all_organs(torch.as_tensor(super().__call__(plain, one, *args, **kwargs)).float())
         if self.mirror:
             flipped = plain.flip(LEFT_RIGHT)

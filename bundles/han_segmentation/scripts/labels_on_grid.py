@@ -17,6 +17,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from torch import Tensor
 
+from .shared.geometry.frames import plain_tensor, transform_points
 from .shared.geometry.grids import volume_affine
 
 SLAB_VOXELS = 2_000_000
@@ -74,7 +75,7 @@ def target_box(grid: np.ndarray, shape: tuple[int, ...], affine: np.ndarray, siz
     ends = np.array([[-0.5, n - 0.5] for n in shape])
     corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
     matrix = np.linalg.inv(affine) @ grid
-    index = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    index = transform_points(matrix, corners)
     low = np.clip(np.floor(index.min(axis=0)).astype(int), 0, size)
     high = np.clip(np.ceil(index.max(axis=0)).astype(int) + 1, 0, size)
     return None if (low >= high).any() else (low, high)
@@ -88,7 +89,7 @@ def foreground_box(best: Tensor, grid: np.ndarray) -> tuple[np.ndarray, tuple[in
     low = (found.min(dim=0).values - 1).clamp(min=0).cpu().numpy()
     high = torch.minimum(found.max(dim=0).values + 2, torch.tensor(best.shape)).cpu().numpy()
     part = grid.copy()
-    part[:3, 3] = grid[:3, :3] @ low + grid[:3, 3]
+    part[:3, 3] = transform_points(grid, low)
     x, y, z = (int(n) for n in high - low)
     return part, (x, y, z)
 
@@ -172,7 +173,7 @@ class LabelsOnCtd(MapTransform):
         output = dict(data)
         ct: MetaTensor = output[self.ct_key]
         for key in self.key_iterator(output):
-            logits = torch.as_tensor(output[key]).as_subclass(Tensor)
+            logits = plain_tensor(output[key])
             grid = volume_affine(output[self.image_key])
             size = tuple(int(n) for n in ct.shape[1:])
             labels = labels_on_grid(logits.float().softmax(dim=0), grid, volume_affine(ct), size)

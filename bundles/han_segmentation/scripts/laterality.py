@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from .organs import OrganTable
+from .shared.geometry.frames import axis_directions, transform_points
 from .shared.geometry.grids import volume_affine
 
 LEFT_SIGN = -1.0  # of x in RAS
@@ -20,7 +21,7 @@ MARGIN_MM = 2.0
 
 def left_right_axis(affine: np.ndarray) -> int:
     """Array axis (0, 1 or 2) nearest to left-right of an affine (4, 4) to RAS or LPS mm."""
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = axis_directions(affine)
     return int(np.abs(axes[0]).argmax())
 
 
@@ -31,8 +32,7 @@ def label_centres(labels: np.ndarray, affine: np.ndarray) -> dict[int, np.ndarra
     counts = np.bincount(values)
     sums = [np.bincount(values, weights=index[:, axis]) for axis in range(3)]
     return {
-        int(n): affine[:3, :3] @ np.array([s[n] / counts[n] for s in sums]) + affine[:3, 3]
-        for n in np.flatnonzero(counts)
+        int(n): transform_points(affine, np.array([s[n] / counts[n] for s in sums])) for n in np.flatnonzero(counts)
     }
 
 

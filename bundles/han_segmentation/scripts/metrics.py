@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from monai.metrics.utils import get_mask_edges, get_surface_distance
+
+from .shared.evaluation.surfaces import surface_distances
 
 Array = np.ndarray
-MARGIN = 2  # voxels around both masks for the distances
 
 
 def organ_dice(found: Array, truth: Array, known: Array) -> Array:
@@ -53,16 +53,6 @@ class OrganFigures:
     volume_ml: float
 
 
-def joint_box(first: Array, second: Array) -> tuple[slice, ...]:
-    """Box around two masks (X, Y, Z) with a margin."""
-    box = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        hit = np.flatnonzero(first.any(axis=others) | second.any(axis=others))
-        box.append(slice(max(0, int(hit[0]) - MARGIN), int(hit[-1]) + 1 + MARGIN))
-    return tuple(box)
-
-
 def mask_figures(found: Array, truth: Array, spacing_mm: Sequence[float], tolerance_mm: float = 2.0) -> OrganFigures:
     """Figures of one organ.
 
@@ -78,13 +68,7 @@ def mask_figures(found: Array, truth: Array, spacing_mm: Sequence[float], tolera
         return OrganFigures(0.0 if a else missing, 0.0 if a else missing, float("inf") if a else missing, missing, 0.0)
     if a == 0:
         return OrganFigures(0.0, 0.0, float("inf"), -100.0, b * voxel_ml)
-    box = joint_box(found, truth)
-    inner = (np.pad(found[box], 1), np.pad(truth[box], 1))  # a surface needs something outside of it
-    edges = get_mask_edges(*inner, crop=False)
-    spacing = tuple(float(s) for s in spacing_mm)
-    ways = [
-        np.asarray(get_surface_distance(edges[i], edges[1 - i], "euclidean", spacing=spacing), float) for i in (0, 1)
-    ]
+    ways = surface_distances(found, truth, spacing_mm)
     close = sum(int((way <= tolerance_mm).sum()) for way in ways) / sum(len(way) for way in ways)
     return OrganFigures(
         2 * int((found & truth).sum()) / (a + b),

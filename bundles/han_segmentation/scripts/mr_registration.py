@@ -11,8 +11,10 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from .shared.geometry.frames import transform_points
+from .shared.geometry.hounsfield import AIR_HU
 from .shared.geometry.rigid import Level, Start, mask_points, register_rigid, rigid_matrix
-from .shared.io.itk_images import AIR_HU, aligned_grid, image_center, map_points, move_image, resample
+from .shared.io.itk_images import aligned_grid, image_center, move_image, resample
 
 BODY_HU = -400.0
 MASK_MM = 4.0
@@ -145,7 +147,7 @@ def best_stretch(ct: sitk.Image, mr: sitk.Image, region: sitk.Image, matrix: np.
     transform = sitk.AffineTransform(3)
     transform.SetCenter(center.tolist())
     transform.SetMatrix(inverse[:3, :3].ravel().tolist())
-    transform.SetTranslation((inverse[:3, :3] @ center + inverse[:3, 3] - center).tolist())
+    transform.SetTranslation((transform_points(inverse, center) - center).tolist())
     method.SetInitialTransform(transform, inPlace=True)
     method.SetOptimizerAsRegularStepGradientDescent(learningRate=2.0, minStep=0.01, numberOfIterations=80)
     method.SetOptimizerScalesFromPhysicalShift()
@@ -225,19 +227,6 @@ def align_mr(ct: sitk.Image, mr: sitk.Image) -> Alignment:
     return judge(ct, mr, np.linalg.inv(found.matrix))
 
 
-def mr_on_grid(mr: sitk.Image, alignment: Alignment, grid: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
-    """An aligned MR on another grid (of the CT): float32, 0 outside; and its field of view, uint8 0 or 1.
-
-    Both are 0 everywhere for an MR that was refused.
-    """
-    if not alignment.accepted:
-        empty = sitk.Image(grid.GetSize(), sitk.sitkUInt8)
-        empty.CopyInformation(grid)
-        return sitk.Cast(empty, sitk.sitkFloat32), empty
-    moved = move_image(mr, alignment.matrix)
-    return resample(moved, grid, 0.0), resample(ones_like(moved), grid, 0, labels=True)
-
-
 def target_error(found: np.ndarray, true: np.ndarray, points: np.ndarray) -> float:
     """Mean distance in mm of points (N, 3) moved by one matrix (4, 4) and by another."""
-    return float(np.linalg.norm(map_points(points, found) - map_points(points, true), axis=-1).mean())
+    return float(np.linalg.norm(transform_points(found, points) - transform_points(true, points), axis=-1).mean())

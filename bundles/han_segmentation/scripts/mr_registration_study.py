@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from .mr_registration import align_mr, target_error
 from .shared.engines.terminal import run_command
+from .shared.geometry.frames import transform_points
 from .shared.geometry.rigid import rigid_matrix
 from .shared.io.itk_images import aligned_grid, image_center, move_image, read_image, resample
 from .shared.io.json_files import write_json
@@ -79,7 +80,7 @@ def recover(
     center = image_center(mr)
     return {
         "turn_deg": turn_between(motion, np.eye(4)),
-        "shift_mm": float(np.linalg.norm(motion[:3, :3] @ center + motion[:3, 3] - center)),
+        "shift_mm": float(np.linalg.norm(transform_points(motion, center) - center)),
         "error_mm": target_error(total, still, points),
         "error_deg": turn_between(total, still),
         "accepted": found.accepted,

@@ -16,10 +16,10 @@ from scipy import ndimage
 from torch import Tensor
 
 from .mr_registration import mr_level
+from .shared.geometry.frames import box_grid, lps_to_ras, ras_to_lps
 from .shared.geometry.grids import axis_order, resample_aligned, to_grid, volume_affine
 from .shared.geometry.volume_box import cut_box, volume_bounds
-from .shared.io.image_files import LPS_TO_RAS
-from .shared.io.itk_images import index_matrix, move_image, place_image, resample, to_sitk
+from .shared.io.itk_images import grid_image, index_matrix, move_image, resample, to_sitk
 
 Windows = Sequence[tuple[float, float]]  # lowest and highest HU of each channel that shows the CT
 
@@ -63,7 +63,7 @@ def body_bounds(ct: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
 def as_volume(image: sitk.Image) -> MetaTensor:
     """SimpleITK image as (1, X, Y, Z) with its affine to RAS mm."""
     array = np.ascontiguousarray(sitk.GetArrayFromImage(image).T)
-    return MetaTensor(torch.from_numpy(array)[None], affine=torch.as_tensor(LPS_TO_RAS @ index_matrix(image)))
+    return MetaTensor(torch.from_numpy(array)[None], affine=torch.as_tensor(lps_to_ras(index_matrix(image))))
 
 
 def aligned_image(mr: sitk.Image, matrix: np.ndarray) -> MetaTensor:
@@ -106,8 +106,7 @@ def on_grid(volume: MetaTensor, affine: np.ndarray, size: tuple[int, ...], fill:
         beyond = outside(own, shape, order, affine, size)
         channels = [resample_aligned(channel, own, order, affine, size, False) for channel in part.as_tensor()]
         return torch.stack([channel.masked_fill(beyond, fill) for channel in channels])
-    target = sitk.Image([int(n) for n in size], sitk.sitkUInt8)
-    place_image(target, LPS_TO_RAS @ affine)
+    target = grid_image(ras_to_lps(affine), size)
     images = [resample(to_sitk(channel.cpu().numpy(), own), target, fill) for channel in part.as_tensor()]
     return torch.from_numpy(np.stack([sitk.GetArrayFromImage(image).T for image in images]))
 
@@ -168,8 +167,4 @@ def network_input(
 
 def working_grid(ct: MetaTensor, spacing_mm: float) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Isotropic RAS grid around the patient in a CT: affine (4, 4) and size."""
-    low, high = body_bounds(ct)
-    x, y, z = (int(n) for n in np.maximum(1, np.ceil((high - low) / spacing_mm - 1e-6)))
-    affine = np.diag([spacing_mm, spacing_mm, spacing_mm, 1.0])
-    affine[:3, 3] = (low + high) / 2 - (np.array([x, y, z]) - 1) / 2 * spacing_mm
-    return affine, (x, y, z)
+    return box_grid(*body_bounds(ct), spacing_mm)

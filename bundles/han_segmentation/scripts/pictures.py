@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 from PIL import Image, ImageDraw, ImageFont
 
 from .organs import PHANTOMS, OrganTable
+from .shared.geometry.frames import transform_points
 from .shared.geometry.grids import to_grid, volume_affine
 from .shared.geometry.volume_box import cut_box, volume_bounds
 from .shared.pictures.volume_preview import ENDS, draw_plane, plane, to_grey
@@ -36,7 +37,7 @@ def shown_part(ct: MetaTensor, labels: MetaTensor) -> tuple[np.ndarray, np.ndarr
         affine = volume_affine(labels)
         ends = np.stack([found.min(axis=0), found.max(axis=0)])
         corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), axis=-1).reshape(-1, 3)
-        places = corners @ affine[:3, :3].T + affine[:3, 3]
+        places = transform_points(affine, corners)
         low = np.maximum(low, places.min(axis=0) - MARGIN_MM)
         high = np.minimum(high, places.max(axis=0) + MARGIN_MM)
     parts = [

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 from PIL import Image
-from tqdm import tqdm
 
 from .data import check_reference
 from .organs import OrganTable
 from .pictures import han_picture
-from .shared.engines.case_evaluator import CaseDataset, CaseFailure
-from .shared.io.atomic import atomic_path
+from .shared.engines.case_evaluator import CaseDataset
+from .shared.engines.process_cases import process_cases
+from .shared.pictures.files import save_picture
 
 logger = logging.getLogger(__name__)
 MR_WINDOW = (0.0, 255.0)
@@ -37,35 +36,19 @@ class CheckReference(Transform):
         return data
 
 
-def prepared(dataset: CaseDataset, description: str) -> Iterator[dict[str, Any]]:
-    """Items of a data set with a progress bar; those that fail cost one line each.
-
-    Raises:
-        SystemExit: with code 1 at the end if a case failed.
-    """
-    failed = 0
-    for index in tqdm(range(len(dataset)), desc=description, unit="case"):
-        item = dataset[index]
-        if isinstance(item, CaseFailure):
-            tqdm.write(item.line, file=sys.stderr)
-            failed += 1
-        else:
-            yield item
-    logger.info("%d of %d cases done", len(dataset) - failed, len(dataset))
-    if failed:
-        raise SystemExit(1)
-
-
 def write_cache(dataset: CaseDataset) -> None:
     """Prepare every case, which keeps it in the cache of the data set's transform.
 
     Raises:
         SystemExit: with code 1 at the end if a case failed.
     """
-    for item in prepared(dataset, "preprocess"):
+
+    def tell(item: Mapping[str, Any]) -> None:
         size = " x ".join(str(n) for n in item["hu"].shape)
         mr = "with MR" if len(item["mr"]) else "CT alone"
         logger.info("%s: %s voxels, %s, %d organs", item["case"], size, mr, int(item["valid"][1:].sum()))
+
+    process_cases(dataset, "preprocess", tell)
 
 
 def case_picture(item: Mapping[str, Any], table: OrganTable) -> Image.Image:
@@ -97,6 +80,8 @@ def write_pictures(dataset: CaseDataset, output_dir: str, table: OrganTable) -> 
     Raises:
         SystemExit: with code 1 at the end if a case failed.
     """
-    for item in prepared(dataset, "display"):
-        with atomic_path(Path(output_dir) / f"{item['case']}.png") as path:
-            case_picture(item, table).save(path, format="png")
+
+    def draw(item: Mapping[str, Any]) -> None:
+        save_picture(case_picture(item, table), Path(output_dir) / f"{item['case']}.png")
+
+    process_cases(dataset, "display", draw)

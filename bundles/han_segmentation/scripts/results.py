@@ -19,12 +19,14 @@ from .organs import PATIENTS, PHANTOMS, OrganTable
 from .pictures import han_picture
 from .plausibility import organ_volumes, volume_warnings
 from .rtstruct import Series, structure_set
+from .shared.geometry.frames import voxel_sizes
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
 from .shared.io.cases import is_series
 from .shared.io.errors import CaseError
 from .shared.io.intake import with_facts
 from .shared.io.json_files import write_json
+from .shared.pictures.files import save_picture
 
 POSTFIX = "segmentation"
 THICK_MM = 4.0
@@ -32,7 +34,7 @@ THICK_MM = 4.0
 
 def touching_ends(labels: np.ndarray, affine: np.ndarray) -> list[int]:
     """Numbers of the organs that reach the first or last slice towards head or feet, and may go on beyond it."""
-    axis = int(np.abs(affine[2, :3] / np.linalg.norm(affine[:3, :3], axis=0)).argmax())
+    axis = int(np.abs(affine[2, :3] / voxel_sizes(affine)).argmax())
     ends = np.unique(np.stack([np.take(labels, index, axis=axis) for index in (0, -1)]))
     return [int(number) for number in ends if number]
 
@@ -46,7 +48,7 @@ def case_warnings(labels: np.ndarray, affine: np.ndarray, table: OrganTable, sho
         found.append(f"not found, perhaps outside of the view: {', '.join(missing)}")
     if cut := touching_ends(labels, affine):
         found.append(f"cut off by the end of the CT: {', '.join(table.names[number] for number in cut)}")
-    thick = float(np.linalg.norm(affine[:3, :3], axis=0).max())
+    thick = float(voxel_sizes(affine).max())
     if thick > THICK_MM:
         found.append(f"voxels are {thick:.1f} mm long: small organs are less exact")
     return found
@@ -146,8 +148,7 @@ class HanResultsd(MapTransform):
                 document["warnings"].append(f"no RT structure set could be made: {error.problem}")
         picture = han_picture(ct, labels, self.table, picture_title(document))
         write_json(self.output_dir / f"{case}_{POSTFIX}.json", document)
-        with atomic_path(self.output_dir / f"{case}_preview.png") as temporary:
-            picture.save(temporary, format="png")
+        save_picture(picture, self.output_dir / f"{case}_preview.png")
         if structures is not None:
             with atomic_path(self.output_dir / f"{case}_rtstruct.dcm") as temporary:
                 structures.save_as(temporary, enforce_file_format=True)

@@ -22,11 +22,11 @@ from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage, generate_
 from skimage.measure import find_contours
 
 from .organs import PHANTOMS, Organ, OrganTable
+from .shared.geometry.frames import lps_to_ras, transform_points
 from .shared.io.cases import series_slices
 from .shared.io.dicom import read_header
 from .shared.io.dicom_series import series_stack
 from .shared.io.errors import CaseError
-from .shared.io.image_files import LPS_TO_RAS
 
 PATIENT_TAGS = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 STUDY_TAGS = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
@@ -58,7 +58,7 @@ class Series:
         if len(files) == 1:
             raise CaseError(files[0].path, "is a single multi-frame file", "convert it to one file per slice")
         slices, affine = series_stack(Path(folder), files)
-        return cls([read_header(s.path, SLICE_TAGS, stop_before_pixels=True) for s in slices], LPS_TO_RAS @ affine)
+        return cls([read_header(s.path, SLICE_TAGS, stop_before_pixels=True) for s in slices], lps_to_ras(affine))
 
 
 def signed_area(contour: np.ndarray) -> float:
@@ -133,7 +133,7 @@ def slice_contours(mask: np.ndarray) -> list[np.ndarray]:
 def contour_item(polygon: np.ndarray, index: int, series: Series) -> Dataset:
     """A contour (N, 2) in indices on a slice, as an item of the Contour Sequence."""
     indices = np.column_stack([polygon, np.full(len(polygon), float(index))])
-    points = indices @ series.affine[:3, :3].T + series.affine[:3, 3]
+    points = transform_points(series.affine, indices)
     item = Dataset()
     item.ContourImageSequence = Sequence([reference(series.headers[min(index, len(series.headers) - 1)])])
     item.ContourGeometricType = "CLOSED_PLANAR"

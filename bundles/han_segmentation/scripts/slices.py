@@ -18,6 +18,7 @@ from .data import PrepareHan
 from .network_input import AIR_HU, masked_channels, windowed
 from .organs import OrganTable
 from .shared.engines.settings import flag
+from .shared.geometry.frames import plain_tensor
 
 
 class RecentCases(Transform):
@@ -130,7 +131,7 @@ class SliceInferer(Inferer):
         self.size, self.batch_size, self.amp = int(size), int(batch_size), flag("amp", amp)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        volume = torch.as_tensor(inputs).as_subclass(Tensor)[0, self.channels]
+        volume = plain_tensor(inputs)[0, self.channels]
         room = [self.size - n for n in volume.shape[2:0:-1]]
         pad = [share for free in room for share in (free // 2, free - free // 2)]
         slices = F.pad(volume.permute(3, 0, 1, 2), pad)  # a negative pad crops

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .metrics import organ_dice
 from .shared.engines.items import iteration_items
 from .shared.evaluation.point_metrics import PointErrorMetric
+from .shared.geometry.frames import plain_tensor
 from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
 
@@ -25,11 +26,11 @@ def prepare_batch(
     batchdata: Mapping[str, Any], device: torch.device, non_blocking: bool = False, **kwargs: Any
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Image (B, C, *spatial), channels last where they are volumes; "labels" and "valid" as the losses take them."""
-    image = torch.as_tensor(batchdata["image"]).as_subclass(Tensor)
+    image = plain_tensor(batchdata["image"])
     layout = torch.channels_last_3d if image.ndim == 5 else torch.channels_last
     image = image.to(device, memory_format=layout, non_blocking=non_blocking, **kwargs)
     target = {
-        key: torch.as_tensor(batchdata[key]).as_subclass(Tensor).to(device, non_blocking=non_blocking)
+        key: plain_tensor(batchdata[key]).to(device, non_blocking=non_blocking)
         for key in ("labels", "valid")
         if key in batchdata
     }
@@ -76,8 +77,8 @@ class OrganDice(IgniteMetricHandler):
 
     def iteration_completed(self, engine: Engine) -> None:
         for item in iteration_items(engine):
-            arrays = [torch.as_tensor(item[key]).as_subclass(Tensor).cpu().numpy() for key in (self.pred, self.label)]
-            known = torch.as_tensor(item[self.valid]).as_subclass(Tensor).cpu().numpy() > 0.5
+            arrays = [plain_tensor(item[key]).cpu().numpy() for key in (self.pred, self.label)]
+            known = plain_tensor(item[self.valid]).cpu().numpy() > 0.5
             scores = organ_dice(arrays[0], arrays[1], known)
             # the metric that gathers tables over processes measures distances of points: from 0, here, to the score
             points = torch.as_tensor(scores)[None, :, None]
@@ -86,28 +87,21 @@ class OrganDice(IgniteMetricHandler):
 
 def missing_dice(item: Mapping[str, Any]) -> float:
     """One minus the mean Dice of a case, NaN without contoured organs."""
-    arrays = [torch.as_tensor(item[key]).as_subclass(Tensor).cpu().numpy() for key in ("pred", "labels")]
-    known = torch.as_tensor(item["valid"]).as_subclass(Tensor).cpu().numpy() > 0.5
+    arrays = [plain_tensor(item[key]).cpu().numpy() for key in ("pred", "labels")]
+    known = plain_tensor(item["valid"]).cpu().numpy() > 0.5
     scores = organ_dice(arrays[0], arrays[1], known)
     return float("nan") if np.isnan(scores).all() else 1 - float(np.nanmean(scores))
 
 
 def draw_case(axes: Axes, item: Mapping[str, Any]) -> None:
     """Axial slice with most labels: true (lime) and found (red) borders of the organs over the bone window."""
-    image, labels, pred = (
-        torch.as_tensor(item[key]).as_subclass(Tensor).cpu().numpy() for key in ("image", "labels", "pred")
-    )
+    image, labels, pred = (plain_tensor(item[key]).cpu().numpy() for key in ("image", "labels", "pred"))
     z = int((labels[0] > 0).sum(axis=(0, 1)).argmax())
     axes.imshow(image[1, :, :, z].T, cmap="gray", origin="lower")
     for array, color in ((labels, "lime"), (pred, "red")):
         for number in np.unique(array[0, :, :, z]):
             if number > 0:
                 axes.contour((array[0, :, :, z] == number).T, levels=[0.5], colors=color, linewidths=0.6)
-
-
-def higher_is_better(current: float, best: float) -> bool:
-    """``metric_cmp_fn`` of an evaluator whose key metric is a score; NaN is worse than any number."""
-    return not np.isnan(current) and (np.isnan(best) or current > best)
 
 
 def start_network(network: nn.Module, init_from: str | os.PathLike | None = None) -> nn.Module:

@@ -20,6 +20,7 @@ from .mr_registration import Alignment, align_mr
 from .network_input import AIR_HU, aligned_image, network_input, on_grid, working_grid
 from .organs import OrganTable
 from .shared.engines.settings import flag
+from .shared.geometry.frames import voxel_sizes
 from .shared.io.errors import CaseError, one_line
 from .shared.io.itk_images import read_image, to_sitk
 
@@ -79,7 +80,7 @@ def check_ct(ct: MetaTensor) -> None:
     if modality != "CT":
         raise CaseError(path, f"is {modality} and no CT by its header", "give the CT of the patient")
     check_hu(path, float(ct.min()))
-    spacing = np.linalg.norm(np.asarray(ct.affine)[:3, :3], axis=0)
+    spacing = voxel_sizes(np.asarray(ct.affine))
     extent = spacing * np.array(ct.shape[1:])
     if extent.min() < LEAST_MM:
         shown = " x ".join(f"{length:.0f}" for length in extent)

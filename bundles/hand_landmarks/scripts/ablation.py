@@ -17,7 +17,8 @@ from mlflow.tracking import MlflowClient
 from monai.utils import path_to_sqlite_uri
 
 from .shared.engines.terminal import run_command
-from .shared.pictures.plots import draw_curves, save_figure
+from .shared.pictures.files import save_picture
+from .shared.pictures.plots import draw_curves
 
 EXPERIMENT = "linear_decay"
 RUNS = {"constant": False, "linear decay": True}
@@ -84,7 +85,7 @@ def ablation(dataset_dir: str, output_dir: str, **options: Any) -> None:
     curves = read_curves(uri)
     history = {f"{name}: {metric}": curves[name].get(metric, []) for name in RUNS for metric in PANELS}
     panels = {title: [f"{name}: {metric}" for name in RUNS] for metric, title in PANELS.items()}
-    save_figure(draw_curves(history, panels), folder / "linear_decay.png")
+    save_picture(draw_curves(history, panels), folder / "linear_decay.png")
     final = {
         name: {metric: curves[name][metric][-1][1] for metric in PANELS if curves[name].get(metric)} for name in RUNS
     }

@@ -14,6 +14,7 @@ from torch import Tensor
 from .alignment import overview_matrix, upright_matrix
 from .landmark_set import LandmarkSet
 from .shared.geometry.deform import Deformation, random_controls
+from .shared.geometry.frames import plain_tensor
 
 
 class RandHandViewd(Randomizable, MapTransform):
@@ -90,7 +91,7 @@ class RandHandViewd(Randomizable, MapTransform):
         for key in self.key_iterator(result):
             image = result[key]
             deformation = self.random_deformation(tuple(image.shape[1:]), points)
-            result[key] = deformation.apply(torch.as_tensor(image).as_subclass(torch.Tensor).float())
+            result[key] = deformation.apply(plain_tensor(image).float())
             points = deformation.to_output(points)
         # A landmark that the view has cut off is absent.
         outside = ((points < 0) | (points > torch.tensor(self.size) - 1)).any(dim=-1)

@@ -19,8 +19,9 @@ from .landmark_set import LandmarkSet
 from .points import pixel_sizes, to_file_indices
 from .shared.evaluation.point_metrics import RADII_MM, image_errors, point_errors, summarize_errors
 from .shared.evaluation.reports import write_metrics
+from .shared.geometry.frames import plain_tensor
 from .shared.io.point_files import LandmarkRow, match_landmarks
-from .shared.pictures.plots import save_figure
+from .shared.pictures.files import save_picture
 
 RADII_PX = (10.0,)
 IPE_SIZE = 256
@@ -67,9 +68,9 @@ class HandPointsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
         image = output[self.image_key]
-        truth = torch.as_tensor(output[self.truth_key]).as_subclass(Tensor).double().cpu()
+        truth = plain_tensor(output[self.truth_key]).double().cpu()
         for key in self.key_iterator(output):
-            pred = torch.as_tensor(output[key]).as_subclass(Tensor).cpu()
+            pred = plain_tensor(output[key]).cpu()
             output["points"] = to_file_indices(pred[:, :2], image)
             output["reference"] = truth
             scales = reference_scales(truth, image, self.landmark_set)
@@ -84,7 +85,7 @@ def case_error(item: Mapping[str, Any]) -> float:
 
 def draw_case(axes: Axes, item: Mapping[str, Any]) -> None:
     """Draw the canvas of a case with its found (yellow) and true (green) landmarks, joined by red lines."""
-    image = torch.as_tensor(item["image"]).as_subclass(Tensor).cpu()
+    image = plain_tensor(item["image"]).cpu()
     found = torch.as_tensor(item["pred"])[:, :2].cpu().float().numpy()
     truth = torch.as_tensor(item["landmarks"]).cpu().numpy()
     axes.imshow(image[0].T, cmap="gray", vmin=0, vmax=1)
@@ -142,7 +143,7 @@ class HandErrors:
         if "hand" in item:  # the row of a picture does not say which of its hands it means
             case["image"] = case["case"]
         truth = torch.as_tensor(match_landmarks([case], self.rows, self.table)[0]["landmarks"])
-        found = torch.as_tensor(item["found"]).as_subclass(Tensor).cpu()
+        found = plain_tensor(item["found"]).cpu()
         errors_mm, errors_px = (
             point_errors(found[:, :2], truth, torch.as_tensor(scale))
             for scale in reference_scales(truth, original, self.landmark_set)
@@ -178,7 +179,7 @@ class HandErrors:
             for index, name in enumerate(self.landmark_set.names)
         ]
         write_metrics(self.output_dir, rows, summary, landmarks=landmarks)
-        save_figure(plot_cumulative_errors(errors_mm), self.output_dir / "cumulative_error.png")
+        save_picture(plot_cumulative_errors(errors_mm), self.output_dir / "cumulative_error.png")
         print(
             f"PE {summary['pe_mean_mm']:.3f} +- {summary['pe_sd_mm']:.3f} mm, median {summary['pe_median_mm']:.3f} mm; "
             + ", ".join(f"{summary[f'within_{r:g}mm']:.2%} within {r:g} mm" for r in RADII_MM)

@@ -13,6 +13,7 @@ from .landmark_set import LandmarkSet
 from .points import transform_points
 from .shared.engines.settings import flag
 from .shared.geometry.deform import Deformation, sample
+from .shared.geometry.frames import plain_tensor
 from .shared.geometry.heatmaps import decode_heatmaps
 
 
@@ -51,7 +52,7 @@ class HandLandmarkInferer(Inferer):
         self.amp, self.accept = flag("amp", amp), accept
 
     def __call__(self, inputs: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
-        canvases = torch.as_tensor(inputs).as_subclass(torch.Tensor).float()
+        canvases = plain_tensor(inputs).float()
         return torch.stack([self.locate(canvas, network) for canvas in canvases])
 
     def locate(self, canvas: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:

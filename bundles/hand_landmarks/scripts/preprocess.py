@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from .alignment import overview_matrix
 from .points import transform_points
-from .shared.engines.case_evaluator import CaseDataset, CaseFailure
+from .shared.engines.case_evaluator import CaseDataset
+from .shared.engines.process_cases import process_cases
 from .shared.geometry.deform import Deformation
+from .shared.geometry.frames import plain_tensor
 from .shared.geometry.heatmaps import gaussian_heatmaps
-from .shared.io.atomic import atomic_path
 from .shared.io.json_files import write_json
-
-logger = logging.getLogger(__name__)
+from .shared.pictures.files import save_picture
 
 
 def heatmap_picture(canvas: torch.Tensor, heatmaps: torch.Tensor) -> Image.Image:
@@ -53,17 +51,11 @@ def write_preprocessed(dataset: CaseDataset, output_dir: str, size: Sequence[int
         SystemExit: with code 1 at the end if a case failed.
     """
     folder = Path(output_dir)
-    failed = 0
-    for index in tqdm(range(len(dataset)), desc="preprocess", disable=len(dataset) == 0):
-        item = dataset[index]
-        if isinstance(item, CaseFailure):
-            tqdm.write(item.line, file=sys.stderr)
-            failed += 1
-            continue
+
+    def write(item: Mapping[str, Any]) -> None:
         image, points, case = item["image"], item["landmarks"], item["case"]
-        pixels = torch.as_tensor(image).as_subclass(torch.Tensor)
-        with atomic_path(folder / f"{case}_canvas.png") as path:
-            Image.fromarray((pixels[0].T * 255).byte().numpy()).save(path, format="png")
+        pixels = plain_tensor(image)
+        save_picture((pixels[0].T * 255).byte().numpy(), folder / f"{case}_canvas.png")
         to_file = torch.linalg.inv(torch.as_tensor(image.meta["original_affine"]).double()) @ image.affine
         record = {
             "case": case,
@@ -77,8 +69,6 @@ def write_preprocessed(dataset: CaseDataset, output_dir: str, size: Sequence[int
         view = Deformation(matrix[:2].float(), None, tuple(size)).apply(pixels)[0]
         in_view = transform_points(points, torch.linalg.inv(matrix))
         heatmaps = gaussian_heatmaps(in_view[None] / stride, tuple(extent // stride for extent in size), sigma)[0]
-        with atomic_path(folder / f"{case}_heatmaps.png") as path:
-            heatmap_picture(view, heatmaps).save(path, format="png")
-    logger.info("%d of %d cases written to %s", len(dataset) - failed, len(dataset), folder)
-    if failed:
-        raise SystemExit(1)
+        save_picture(heatmap_picture(view, heatmaps), folder / f"{case}_heatmaps.png")
+
+    process_cases(dataset, "preprocess", write)

@@ -21,9 +21,10 @@ from .landmark_set import LandmarkSet
 from .pictures import draw_overlay, landmark_map
 from .points import fit_similarity, pixel_sizes, to_file_indices, transform_points
 from .radius import radius_mm, read_calibration
-from .shared.io.atomic import atomic_path
+from .shared.geometry.frames import plain_tensor
 from .shared.io.errors import CaseError
 from .shared.io.point_files import landmark_result, write_landmarks
+from .shared.pictures.files import save_picture
 from .shared.xray.pixel_size import PixelSize
 
 BESIDE_MM = 25.0
@@ -78,7 +79,7 @@ def refuse_other_pictures(pred: Tensor, image: MetaTensor, landmark_set: Landmar
     Raises:
         CaseError: when the points score less.
     """
-    pred = torch.as_tensor(pred).as_subclass(Tensor).cpu()
+    pred = plain_tensor(pred).cpu()
     mirror = torch.tensor([-1.0, 1.0])
     # The size of the frame does not matter here, the distances are in mm.
     scores = [
@@ -228,7 +229,7 @@ class HandResultd(MapTransform):
         image, original = output[self.image_key], output[self.original_key]
         case, hand = str(output.get("case", "case")), str(output.get("hand", ""))
         for key in self.key_iterator(output):
-            pred = torch.as_tensor(output[key]).as_subclass(Tensor).cpu()
+            pred = plain_tensor(output[key]).cpu()
             refuse_other_pictures(pred, image, self.landmark_set, self.min_score)
             result = hand_result(
                 case, pred, image, original, self.landmark_set, self.min_confidence, self.calibration, hand
@@ -246,8 +247,7 @@ class HandResultd(MapTransform):
                     self.min_confidence,
                     np.array(radii) / np.mean(result["mm_per_pixel"]),
                 )
-                with atomic_path(self.output_dir / f"{case}_overlay.png") as path:
-                    picture.save(path, format="png")
+                save_picture(picture, self.output_dir / f"{case}_overlay.png")
             size = tuple(original.shape[1:])
             labels = landmark_map(points, size, radius=max(2.0, max(size) / 200))
             output["result"] = result

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from monai.data import MetaTensor
 
+from .shared.geometry.frames import lps_to_ras
 from .shared.spine.evaluation import Measures, Truth, finite_mean
-from .shared.spine.result_json import RAS_LPS
 
 BOX_MARGIN_MM = 10.0  # by which a body centre may lie outside of the box of the spine
 
@@ -23,8 +23,8 @@ def region_figures(result: Mapping[str, Any] | None, pred: MetaTensor | None, tr
     everything = np.array(list((truth.centres | truth.cut).values())).reshape(-1, 3)
     if result is None or not len(everything):
         return {"centroid_error_mm": float("nan"), "centroid_error_across_mm": float("nan"), "inside_box": 0.0}
-    centroid = np.array([result["centroid"][axis] for axis in "xyz"]) * RAS_LPS
-    ends = np.array([[result["box"][end][axis] for axis in "xyz"] for end in ("low", "high")]) * RAS_LPS
+    centroid = lps_to_ras([result["centroid"][axis] for axis in "xyz"])
+    ends = lps_to_ras([[result["box"][end][axis] for axis in "xyz"] for end in ("low", "high")])
     low, high = ends.min(axis=0) - BOX_MARGIN_MM, ends.max(axis=0) + BOX_MARGIN_MM
     inside = ((everything >= low) & (everything <= high)).all(axis=1)
     offset = centroid - everything.mean(axis=0)

@@ -14,9 +14,11 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from PIL import Image, ImageDraw
 
+from .shared.geometry.frames import plain_tensor
 from .shared.geometry.grids import to_grid, volume_affine
 from .shared.geometry.volume_box import file_name
 from .shared.io.json_files import write_json
+from .shared.pictures.files import save_picture
 from .shared.pictures.volume_preview import BONE_WINDOW, to_grey
 from .shared.spine.balls import ball_map
 from .shared.spine.box_sampling import covered_box, sample_box
@@ -24,7 +26,7 @@ from .shared.spine.case_keys import ORIGINAL, case_name
 from .shared.spine.crops import sample_grid
 from .shared.spine.ct_check import ct_warnings
 from .shared.spine.result_json import region_result
-from .shared.spine.spine_picture import join, save_picture
+from .shared.spine.spine_picture import join
 from .shared.spine.spine_stage import SpineRegion, check_spine, near_midline, spine_region
 
 SPINE, CENTROID = 1, 2  # labels of the map
@@ -117,7 +119,7 @@ class SpineResultd(MapTransform):
         output = dict(data)
         volume = output[ORIGINAL]
         for key in self.key_iterator(output):
-            values = torch.as_tensor(output[key]).as_subclass(torch.Tensor).detach().float().cpu()
+            values = plain_tensor(output[key]).detach().float().cpu()
             image = output[self.image_key]
             heatmap = near_midline(MetaTensor(values, affine=torch.as_tensor(volume_affine(image))), image)
             region = spine_region(heatmap, self.threshold)

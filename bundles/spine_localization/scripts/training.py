@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from torch import Tensor
 
+from .shared.geometry.frames import plain_tensor
 from .shared.spine.spine_stage import spine_region
 from .shared.spine.training import HIGHEST, LOWEST
 
@@ -36,7 +37,7 @@ class SpineBoxd(MapTransform):
         self.spacing_mm, self.threshold, self.label_key = spacing_mm, threshold, label_key
 
     def region(self, heatmap: Tensor) -> Tensor:
-        values = torch.as_tensor(heatmap).as_subclass(Tensor).cpu().float()
+        values = plain_tensor(heatmap).cpu().float()
         region = spine_region(
             MetaTensor(values, affine=torch.diag(torch.tensor([self.spacing_mm] * 3 + [1.0]))), self.threshold
         )
@@ -55,9 +56,9 @@ class SpineBoxd(MapTransform):
 
 def draw_heatmap(axes: Axes, item: Mapping[str, Any]) -> None:
     """Brightest values of a coarse CT seen from the side, with true (green) and found (red) heatmaps at half height."""
-    image = torch.as_tensor(item["image"]).as_subclass(Tensor).cpu().float().numpy()[0]
+    image = plain_tensor(item["image"]).cpu().float().numpy()[0]
     axes.imshow(image.max(axis=0).T, origin="lower", cmap="gray", vmin=LOWEST, vmax=HIGHEST)
     for key, color in (("label", "lime"), ("pred", "red")):
-        heatmap = torch.as_tensor(item[key]).as_subclass(Tensor).cpu().float().numpy()[0].max(axis=0)
+        heatmap = plain_tensor(item[key]).cpu().float().numpy()[0].max(axis=0)
         if heatmap.max() > 0:
             axes.contour(heatmap.T, levels=[0.5 * heatmap.max()], colors=color, linewidths=0.8)

@@ -15,13 +15,14 @@ from monai.transforms import MapTransform
 from .shared.engines.settings import flag
 from .shared.io.json_files import write_json
 from .shared.io.point_files import write_landmarks
+from .shared.pictures.files import save_picture
 from .shared.spine.balls import ball_map
 from .shared.spine.case_keys import ORIGINAL, case_name
 from .shared.spine.ct_check import ct_warnings
 from .shared.spine.heatmap_files import save_vertebra_heatmaps
 from .shared.spine.labelling_json import labelling_result, picture_title
 from .shared.spine.result_json import points_of
-from .shared.spine.spine_picture import save_picture, spine_picture
+from .shared.spine.spine_picture import spine_picture
 from .shared.spine.vertebra_stage import MIN_PEAK, check_labelling, label_heatmaps, place_heatmaps
 
 

@@ -10,8 +10,8 @@ import torch
 from matplotlib.axes import Axes
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from torch import Tensor
 
+from .shared.geometry.frames import plain_tensor
 from .shared.geometry.heatmaps import decode_heatmaps
 from .shared.spine.dataset import CHANNELS
 from .shared.spine.labels import SPINE_NAMES
@@ -39,9 +39,9 @@ class HeatmapPointsd(MapTransform):
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Any, Any]:
         output = dict(data)
-        truth = torch.as_tensor(output[self.label_key]).as_subclass(Tensor).cpu().double()
+        truth = plain_tensor(output[self.label_key]).cpu().double()
         for key in self.key_iterator(output):
-            heatmaps = torch.as_tensor(output[key]).as_subclass(Tensor).cpu().float()
+            heatmaps = plain_tensor(output[key]).cpu().float()
             points, _ = decode_heatmaps(heatmaps[None], self.stride)
             last = torch.tensor(heatmaps.shape[1:], dtype=torch.float64) * self.stride - 1
             inside = ((truth >= 0) & (truth <= last)).all(dim=-1)  # false for NaN
@@ -53,7 +53,7 @@ class HeatmapPointsd(MapTransform):
 
 def draw_landmarks(axes: Axes, item: Mapping[str, Any]) -> None:
     """Sagittal slice of a crop with true (green) and found (red) centres, joined where they belong together."""
-    image = torch.as_tensor(item["image"]).as_subclass(Tensor).cpu().float().numpy()[0]
+    image = plain_tensor(item["image"]).cpu().float().numpy()[0]
     found, truth = (torch.as_tensor(item[key]).cpu().numpy() for key in ("points", "reference"))
     draw_slice(axes, image, float(np.nanmean(truth[:, 0])))
     for row, label in enumerate(CHANNELS):

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from .shared.geometry.frames import ras_to_lps, transform_points, voxel_sizes
 from .shared.io.atomic import atomic_path
 from .shared.spine.body import ATLAS, body_mask
 from .shared.spine.labels import SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
 
-RAS_LPS = np.array([-1.0, -1.0, 1.0])
 STRIP_MM = 10.0  # half width of the strip of the body in which heights are measured
 BAND = 0.2  # depth of the anterior, middle and posterior band, as a share of the body's depth
 BANDS = {"anterior": 0.2, "middle": 0.5, "posterior": 0.8}  # where they lie from front to back
@@ -95,12 +95,12 @@ def measure_vertebra(
         affine: (4, 4) from voxels of the box to RAS mm.
         up: (3,) unit vector along the spine.
     """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = voxel_sizes(affine)
     voxel_mm3 = float(abs(np.linalg.det(affine[:3, :3])))
     body = body_mask(mask, label, spacing)
-    points = np.argwhere(body) @ affine[:3, :3].T + affine[:3, 3]
+    points = transform_points(affine, np.argwhere(body))
     centre = points.mean(axis=0)
-    whole = np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3]
+    whole = transform_points(affine, np.argwhere(mask))
     backward = whole.mean(axis=0) - centre  # towards the arch
     front = -backward if label != ATLAS and np.linalg.norm(backward) > 2.0 else np.array([0.0, 1.0, 0.0])
     unknown = dict.fromkeys(BANDS, float("nan"))
@@ -118,7 +118,7 @@ def measure_vertebra(
         core = ndimage.distance_transform_edt(np.pad(body, 1), sampling=spacing)[1:-1, 1:-1, 1:-1] > CORE_MM
         if label != ATLAS and core.any():
             row["core_hu"] = round(float(values[core].mean()), 1)
-    return row | dict(zip("xyz", np.round(centre * RAS_LPS, 2).tolist(), strict=True))
+    return row | dict(zip("xyz", np.round(ras_to_lps(centre), 2).tolist(), strict=True))
 
 
 def vertebra_table(labels: np.ndarray, image: np.ndarray | None, affine: np.ndarray) -> list[dict[str, Any]]:
@@ -143,7 +143,7 @@ def vertebra_table(labels: np.ndarray, image: np.ndarray | None, affine: np.ndar
 
     def own_affine(box: Sequence[slice]) -> np.ndarray:
         moved = matrix.copy()
-        moved[:3, 3] += matrix[:3, :3] @ [part.start for part in box]
+        moved[:3, 3] = transform_points(matrix, [part.start for part in box])
         return moved
 
     # rough centres are enough for the direction of the spine
@@ -151,7 +151,7 @@ def vertebra_table(labels: np.ndarray, image: np.ndarray | None, affine: np.ndar
     for label in present:
         index = np.argwhere(labels[boxes[label]] == label).mean(axis=0)
         moved = own_affine(boxes[label])
-        rough[label] = moved[:3, :3] @ index + moved[:3, 3]
+        rough[label] = transform_points(moved, index)
     ups = upward_directions(rough)
     rows = []
     for label in present:

@@ -13,6 +13,7 @@ from monai.transforms import generate_spatial_bounding_box
 from torch import Tensor
 
 from .shared.geometry.deform import Deformation
+from .shared.geometry.frames import transform_points
 from .shared.geometry.heatmaps import gaussian_heatmaps
 from .shared.spine.augmentation import crop_matrix
 from .shared.spine.crops import sample_indices, touched_part
@@ -38,7 +39,7 @@ def share_within(labels: MetaTensor, label: int, crop: Deformation, bent: Tensor
         (1, *output) float32.
     """
     matrix = crop_matrix(labels, crop)
-    indices = bent.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
+    indices = transform_points(matrix, bent.reshape(-1, 3))
     share = torch.zeros(1, len(indices))
     low, high = touched_part(labels.shape[1:], indices)
     if (high <= low).any():

@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from .metrics import FIGURES, VerSeMetrics
+from .shared.geometry.frames import voxel_sizes
 from .shared.geometry.grids import volume_affine
 from .shared.spine.crops import sample_grid
 from .shared.spine.evaluation import VERTEBRAE, Measures, Truth
@@ -30,7 +31,7 @@ def mask_figures(pred: MetaTensor | None, truth: Truth) -> dict[str, Any]:
     else:
         array = sample_grid(pred, affine, gt.shape, 0, labels=True)[0].cpu().numpy().astype(np.uint8)
     labels = craniocaudal_order(VERTEBRAE - truth.cut.keys())
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = voxel_sizes(affine)
     results = {mode: VerSeMetrics(tuple(spacing), mode, labels) for mode in MODES}
     rows = results["official"].evaluate_case(array, gt)["per_vertebra"]
     official = results["official"].aggregate(rows.values())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .shared.engines.patches import Network, run_network
 from .shared.engines.settings import flag
+from .shared.geometry.frames import plain_tensor
 
 LEFT_RIGHT = 2  # axis of the crops (N, 2, x, y, z), which lie along the patient's axes
 
@@ -31,7 +32,7 @@ class CropInferer(Inferer):
         self.batch_size, self.amp, self.mirror = batch_size, flag("amp", amp), flag("mirror", mirror)
 
     def __call__(self, inputs: Tensor, network: Network, *args: Any, **kwargs: Any) -> Tensor:
-        crops = torch.as_tensor(inputs).as_subclass(Tensor)[0]
+        crops = plain_tensor(inputs)[0]
         logits = []
         for part in crops.split(self.batch_size):
             found = run_network(network, part, self.amp)[:, 0]

@@ -16,16 +16,11 @@ from scipy import ndimage
 from torch import Tensor
 
 from .shared.geometry.grids import volume_affine
+from .shared.geometry.masks import largest_component
 from .shared.spine.box_sampling import Box, covered_box, sample_box
 
 FLOOR = 0.5  # probability that a voxel of a vertebra reaches at least
 FAINT = 0.1  # voxels of less probability do not widen the box that is worked on
-
-
-def largest_component(mask: np.ndarray) -> np.ndarray:
-    """The largest component (voxels connected through their faces) of a bool mask; itself where it has at most one."""
-    parts, count = ndimage.label(mask)
-    return mask if count < 2 else parts == np.bincount(parts.ravel())[1:].argmax() + 1
 
 
 class LabelMerger:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from monai.metrics.utils import get_edge_surface_distance
 from scipy import ndimage
 
+from .shared.evaluation.surfaces import surface_distances
 from .shared.spine.labels import SPINE_NAMES, VERTEBRA_LABELS, craniocaudal_order
 from .shared.spine.localization_metrics import Mode, check_mode
 
@@ -39,10 +38,7 @@ def overlap_figures(pred: np.ndarray, gt: np.ndarray, spacing: Sequence[float]) 
     """
     common = int((pred & gt).sum())
     total = int(pred.sum()) + int(gt.sum())
-    _, distances, _ = get_edge_surface_distance(
-        torch.as_tensor(pred), torch.as_tensor(gt), spacing=tuple(float(s) for s in spacing), symmetric=True
-    )
-    there, back = (np.asarray(d, dtype=float) for d in distances)
+    there, back = surface_distances(pred, gt, spacing)
     return {
         "dice": 2 * common / total,
         "iou": common / (total - common),

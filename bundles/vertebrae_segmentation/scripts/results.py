@@ -14,15 +14,17 @@ from monai.transforms import MapTransform
 
 from .anatomy import vertebra_table, write_vertebra_table
 from .merging import merge_vertebrae
+from .shared.geometry.frames import plain_tensor
 from .shared.geometry.grids import volume_affine
 from .shared.io.json_files import write_json
 from .shared.io.point_files import write_landmarks
+from .shared.pictures.files import save_picture
 from .shared.spine.case_keys import ORIGINAL, case_name
 from .shared.spine.ct_check import ct_warnings
 from .shared.spine.labelling_json import picture_title
 from .shared.spine.labels import SPINE_NAMES
 from .shared.spine.result_json import points_of
-from .shared.spine.spine_picture import save_picture, spine_picture
+from .shared.spine.spine_picture import spine_picture
 
 
 class VertebraMasksd(MapTransform):
@@ -44,7 +46,7 @@ class VertebraMasksd(MapTransform):
         result, spine = json.loads(output["labelling"]), json.loads(output["spine"])
         points = points_of(result)
         for key in self.key_iterator(output):
-            logits = torch.as_tensor(output[key]).as_subclass(torch.Tensor)
+            logits = plain_tensor(output[key])
             labels = merge_vertebrae(logits, torch.as_tensor(output["crop_affines"]), list(points), volume)
             result["warnings"] += ct_warnings(volume)
             if empty := [SPINE_NAMES[label] for label in points if not (labels.as_tensor() == label).any()]:

@@ -12,16 +12,18 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor
 
-from .shared.geometry.grids import AIR_HU, normalize_hu, to_grid
+from .shared.geometry.frames import box_corners, centred_grid, transform_points
+from .shared.geometry.grids import normalize_hu, to_grid
 from .shared.geometry.heatmaps import gaussian_heatmaps
-from .shared.geometry.volume_box import box_corners, cut_box
-from .shared.spine.crops import centred_grid, sample_grid
+from .shared.geometry.hounsfield import LOWEST_HU
+from .shared.geometry.volume_box import cut_box
+from .shared.spine.crops import sample_grid
 
 
 def landmark_channel(centre_mm: np.ndarray, affine: np.ndarray, size: Sequence[int], sigma_mm: float) -> Tensor:
     """Gaussian (1, X, Y, Z) of peak 1 at a point, the second input channel: which of the vertebrae in view is meant."""
     inverse = np.linalg.inv(affine)
-    index = inverse[:3, :3] @ np.asarray(centre_mm, dtype=float) + inverse[:3, 3]
+    index = transform_points(inverse, np.asarray(centre_mm, dtype=float))
     points = torch.as_tensor(index, dtype=torch.float32)[None, None]
     return gaussian_heatmaps(points, tuple(size), sigma_mm / float(affine[0, 0]))[0]
 
@@ -30,7 +32,7 @@ def vertebra_input(
     working: MetaTensor, centre_mm: np.ndarray, affine: np.ndarray, size: Sequence[int], sigma_mm: float
 ) -> Tensor:
     """Network input (2, X, Y, Z) of one vertebra: CT and landmark."""
-    crop = normalize_hu(sample_grid(working, affine, size, AIR_HU))
+    crop = normalize_hu(sample_grid(working, affine, size, LOWEST_HU))
     return torch.cat([crop, landmark_channel(centre_mm, affine, size, sigma_mm)])
 
 

@@ -22,7 +22,7 @@ from .radiographs import LoadViews
 from .register import Schedule, refine_starts, working_views
 from .shared.evaluation.reports import write_metrics
 from .shared.io.errors import CaseError
-from .shared.pictures.plots import save_figure
+from .shared.pictures.files import save_picture
 
 SUCCESS_MM = 2.0
 
@@ -130,5 +130,5 @@ def capture_range(
         for offset in offsets_mm
     }
     write_metrics(output_dir, rows, summary, success_mm=SUCCESS_MM)
-    save_figure(plot(rows, offsets_mm), Path(output_dir) / "capture_range.png")
+    save_picture(plot(rows, offsets_mm), Path(output_dir) / "capture_range.png")
     return rows

@@ -10,8 +10,10 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from .shared.geometry.frames import transform_points
+from .shared.geometry.hounsfield import AIR_HU
 from .shared.geometry.rigid import RigidResult, Start, image_starts, mask_starts, register_rigid
-from .shared.io.itk_images import AIR_HU, aligned_grid, index_matrix, map_points, move_image, resample
+from .shared.io.itk_images import aligned_grid, index_matrix, move_image, resample
 
 QUALITY_SPACING_MM = 2.0
 REGION_MM = 8.0  # soft tissue around the labels that is compared as well
@@ -113,7 +115,7 @@ def inside_image(image: sitk.Image, grid: sitk.Image, matrix: np.ndarray) -> np.
     """Voxels (Z, Y, X) of a grid whose centres lie within an image that is moved by a matrix."""
     axes = np.meshgrid(*(np.arange(n) for n in grid.GetSize()), indexing="ij")
     to_index = np.linalg.inv(matrix @ index_matrix(image)) @ index_matrix(grid)
-    index = map_points(np.stack(axes, axis=-1), to_index)
+    index = transform_points(to_index, np.stack(axes, axis=-1))
     return np.all((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5), axis=-1).T
 
 

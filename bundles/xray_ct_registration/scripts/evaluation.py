@@ -24,7 +24,7 @@ from .shared.engines.parallel import gather, rank, wait_for_all
 from .shared.evaluation.reports import write_metrics
 from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
-from .shared.pictures.plots import save_figure
+from .shared.pictures.files import save_picture
 from .views import exposed
 
 IMAGES = {"initial": "init_image.png", "final": "final_img.png"}
@@ -181,7 +181,7 @@ class MeasureResult:
         if true is not None:
             row |= pose_errors(self.patient, found, true, detector)
             title += f": mTRE {row['mtre_mm']:.2f} mm, {'accepted' if row['accepted'] else 'rejected'}"
-        save_figure(comparison(images, figures, title, box), self.output / f"{case}_comparison.png")
+        save_picture(comparison(images, figures, title, box), self.output / f"{case}_comparison.png")
         return row
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from .shared.drr.attenuation import hu_to_attenuation
 from .shared.drr.geometry import Detector, as_batch, invert_rigid
 from .shared.drr.render import render
+from .shared.geometry.frames import plain_tensor, transform_points, voxel_sizes
 from .shared.io.errors import CaseError
 from .shared.io.volumes import VolumeReader
 
@@ -43,7 +44,7 @@ class PatientModel:
     @property
     def spacing_mm(self) -> Tensor:
         """Voxel sizes (3,) [mm]."""
-        return self.affine[:3, :3].norm(dim=0)
+        return voxel_sizes(self.affine)
 
     @property
     def radius_mm(self) -> float:
@@ -68,7 +69,7 @@ class PatientModel:
     def targets_in(self, camera_to_world: Tensor) -> Tensor:
         """The targets (N, 3) [mm] in the frame of a camera (4, 4)."""
         inverse = invert_rigid(camera_to_world)
-        return self.targets @ inverse[:3, :3].T + inverse[:3, 3]
+        return transform_points(inverse, self.targets)
 
     def to(self, device: torch.device) -> PatientModel:
         """On a device; the geometry stays in float64 on the CPU."""
@@ -83,7 +84,7 @@ def _targets(hu: Tensor, affine: Tensor) -> Tensor:
         found = torch.cartesian_prod(*ends)
     generator = torch.Generator().manual_seed(0)
     chosen = found[torch.randperm(len(found), generator=generator)[:TARGETS]].double()
-    return chosen @ affine[:3, :3].T + affine[:3, 3]
+    return transform_points(affine, chosen)
 
 
 def make_patient(
@@ -97,14 +98,14 @@ def make_patient(
         energy_kev: effective energy of the X-ray.
         path: where it comes from.
     """
-    hu = volume.as_subclass(Tensor).float()
+    hu = plain_tensor(volume).float()
     affine = volume.affine.double().cpu()
     attenuation = hu_to_attenuation(hu, energy_kev)
     if mask is not None:
-        attenuation = attenuation * (torch.as_tensor(mask).as_subclass(Tensor) > 0)
-        hu = torch.where(torch.as_tensor(mask).as_subclass(Tensor) > 0, hu, -1000.0)
+        attenuation = attenuation * (plain_tensor(mask) > 0)
+        hu = torch.where(plain_tensor(mask) > 0, hu, -1000.0)
     centre = (torch.tensor(hu.shape[1:], dtype=torch.float64) - 1) / 2
-    isocenter = affine[:3, :3] @ centre + affine[:3, 3]
+    isocenter = transform_points(affine, centre)
     return PatientModel(attenuation.contiguous(), affine, isocenter, _targets(hu[0], affine), path)
 
 

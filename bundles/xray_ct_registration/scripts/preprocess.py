@@ -14,9 +14,10 @@ from .bones import separate_bones
 from .coregistration import LIMITS, coregister, inside_image, reference_itself, select_labels
 from .ct_files import ct_cases, labels_on_grid, read_ct, read_labels
 from .prepared_ct import PreparedCt, clean, crop, mirror, split_sides
+from .shared.geometry.hounsfield import AIR_HU
 from .shared.geometry.masks import keep_largest_components, present_labels
 from .shared.io.errors import CaseError
-from .shared.io.itk_images import AIR_HU, bounding_grid, image_center, move_image, resample
+from .shared.io.itk_images import covering_grid, image_center, move_image, resample
 from .transform_file import grid_values, is_on_grid, read_transform
 
 logger = logging.getLogger(__name__)
@@ -237,7 +238,7 @@ class PreprocessCase:
             prepared = self.align(prepared, reference)
         shift = np.eye(4)
         if "resample" in self.steps:
-            grid = bounding_grid(prepared.ct if reference is None else reference.ct, self.spacing_mm)
+            grid = covering_grid(prepared.ct if reference is None else reference.ct, self.spacing_mm)
             shift[:3, 3] = -image_center(grid)
             prepared = move(prepared, shift, "centre")
             prepared = to_grid(prepared, move_image(grid, shift), "clean" in self.steps)

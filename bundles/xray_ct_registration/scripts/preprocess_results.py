@@ -14,13 +14,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from .prepared_ct import PreparedCt
-from .shared.engines.case_evaluator import CaseDataset, CaseFailure
+from .shared.engines.case_evaluator import CaseDataset
+from .shared.engines.process_cases import process_cases
 from .shared.evaluation.reports import plain
 from .shared.geometry.masks import present_labels
 from .shared.io.atomic import atomic_path
 from .shared.io.errors import CaseError
 from .shared.io.itk_images import write_image
 from .shared.io.json_files import write_json
+from .shared.pictures.files import save_picture
 from .shared.pictures.volume_preview import three_planes
 from .transform_file import grid_values, write_transform
 
@@ -73,8 +75,7 @@ class SavePrepared:
         write_image(prepared.ct, self.output_dir / f"{prepared.case}.nii.gz")
         if prepared.mask is not None:
             write_image(prepared.mask, self.output_dir / f"{prepared.case}_seg.nii.gz")
-        with atomic_path(self.output_dir / f"{prepared.case}_preview.png") as path:
-            case_picture(prepared).save(path, format="png")
+        save_picture(case_picture(prepared), self.output_dir / f"{prepared.case}_preview.png")
         values = {
             "case": prepared.case,
             "source": prepared.source,
@@ -120,27 +121,22 @@ def preprocess_cases(dataset: CaseDataset, output_dir: str | os.PathLike) -> Non
     """
     folder = Path(output_dir)
     check_output(dataset.data, folder)
-    rows, failures = [], []
-    for index in tqdm(range(len(dataset)), desc="preprocess"):
-        done = dataset[index]
-        if isinstance(done, CaseFailure):
-            tqdm.write(done.line, file=sys.stderr)
-            logger.debug(done.details)
-            failures.append(done.case)
-            continue
-        rows += done
-        for row in done:
+
+    def warn(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for row in rows:
             if row["warnings"]:
                 tqdm.write(f"{row['case']}: {row['warnings']}", file=sys.stderr)
-    if rows:
-        with atomic_path(folder / "summary.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, list(rows[0]))
-            table.writeheader()
-            table.writerows(rows)
-    flagged = [row["case"] for row in rows if row["coregistration"] == "failed"]
-    logger.info("%d of %d cases done, written to %s", len(dataset) - len(failures), len(dataset), folder)
-    if flagged:
-        logger.warning("co-registration not to be trusted: %s", ", ".join(flagged))
-    if failures:
-        print(f"{len(failures)} of {len(dataset)} cases failed: {', '.join(sorted(failures))}", file=sys.stderr)
-        raise SystemExit(1)
+        return rows
+
+    def write_table(results: list[list[dict[str, Any]]]) -> None:
+        rows = [row for result in results for row in result]
+        if rows:
+            with atomic_path(folder / "summary.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+                table = csv.DictWriter(file, list(rows[0]))
+                table.writeheader()
+                table.writerows(rows)
+        flagged = [row["case"] for row in rows if row["coregistration"] == "failed"]
+        if flagged:
+            logger.warning("co-registration not to be trusted: %s", ", ".join(flagged))
+
+    process_cases(dataset, "preprocess", warn, write_table)

@@ -18,7 +18,7 @@ from .register import Registration
 from .shared.io.atomic import atomic_path
 from .shared.io.file_names import image_stem
 from .shared.io.json_files import write_json
-from .shared.pictures.plots import save_figure
+from .shared.pictures.files import save_picture
 from .simulate import write_png
 from .views import RadiographView, view_poses
 
@@ -93,7 +93,7 @@ class SaveRegistration(Transform):
             measured, initial, rendered = (unit_range(one.cpu(), mask.cpu()) for one in images)
             for name, picture in (("gt", measured), ("init_image", initial), ("final_img", rendered)):
                 write_png(picture, folder / f"{name}{suffix}.png")
-            save_figure(
+            save_picture(
                 overlay(measured, rendered, mask.cpu(), self.title(case, result)), folder / f"preview{suffix}.png"
             )
             pictures.append(rendered)

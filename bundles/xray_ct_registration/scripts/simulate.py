@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from .patient import PatientModel, load_patient, render_patient
@@ -21,8 +20,8 @@ from .pose_space import PoseSpace
 from .shared.drr.attenuation import log_image, transmission, with_quantum_noise
 from .shared.drr.geometry import Detector
 from .shared.engines.terminal import run_command
-from .shared.io.atomic import atomic_path
 from .shared.io.json_files import write_json
+from .shared.pictures.files import save_picture
 from .shared.training.seeding import mix_seed
 
 PHOTONS = 20000.0  # per unattenuated pixel; behind the middle of a chest some hundreds arrive
@@ -61,8 +60,7 @@ def film(integrals: Tensor, generator: torch.Generator, degrade: bool = True, ph
 def write_png(image: Tensor, path: Path) -> None:
     """Write an image (rows, columns) in [0, 1] as PNG of 16 bits."""
     values = (image.clamp(0, 1) * 65535).round().numpy().astype(np.uint16)
-    with atomic_path(path) as temporary:
-        Image.fromarray(values).save(temporary, format="PNG")
+    save_picture(values, path)
 
 
 def simulate_cases(

@@ -15,8 +15,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from .shared.engines.terminal import run_command
+from .shared.geometry.frames import transform_points
 from .shared.io.errors import CaseError
-from .shared.io.itk_images import map_points
 from .shared.io.json_files import write_json
 
 
@@ -70,7 +70,7 @@ def read_transform(path: str | os.PathLike) -> dict[str, Any]:
     return record
 
 
-def transform_points(
+def convert_points(
     path: str | os.PathLike,
     points: Sequence[Sequence[float]],
     to: Literal["preprocessed", "original"] = "preprocessed",
@@ -95,8 +95,8 @@ def transform_points(
         raise CaseError(
             path, "needs points and a direction", 'give --points "[[x,y,z], …]" and --to preprocessed or original'
         )
-    return map_points(array, record[keys[to]]).tolist()
+    return transform_points(record[keys[to]], array).tolist()
 
 
 if __name__ == "__main__":
-    run_command(transform_points)
+    run_command(convert_points)

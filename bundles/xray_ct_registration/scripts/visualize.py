@@ -25,8 +25,9 @@ from .render import case_of, read_result, render_quality, result_paths
 from .results import unit_range
 from .shared.drr.attenuation import hu_to_attenuation
 from .shared.drr.geometry import Detector, pixels_to_world
+from .shared.geometry.frames import transform_points
 from .shared.io.atomic import atomic_path
-from .shared.pictures.plots import save_figure
+from .shared.pictures.files import save_picture
 
 VIEWER = Path(__file__).with_name("viewer.html")
 SURFACES = {"skin": (-300.0, 8.0, (0.85, 0.68, 0.58, 0.25)), "bone": (250.0, 5.0, (0.95, 0.92, 0.84, 1.0))}
@@ -61,7 +62,7 @@ def surface(
         return None
     vertices, triangles, _, _ = marching_cubes(volume, level)
     affine = coarse.affine.numpy()
-    return Mesh(((vertices - 1) @ affine[:3, :3].T + affine[:3, 3]).astype(np.float32), triangles, colour)
+    return Mesh((transform_points(affine, vertices - 1)).astype(np.float32), triangles, colour)
 
 
 def detector_corners(pose: Tensor, detector: Detector) -> np.ndarray:
@@ -160,7 +161,7 @@ def visualize_results(
         else:
             image = unit_range(render_quality(patient, pose, detector, 1, backend))
         folder, case = Path(output_dir) / case_of(path), case_of(path)
-        save_figure(draw_scene(meshes[-1:], pose, detector, image, case), folder / "scene.png")
+        save_picture(draw_scene(meshes[-1:], pose, detector, image, case), folder / "scene.png")
         with atomic_path(folder / "scene.html") as temporary:
             temporary.write_text(page(meshes, pose, detector, image, case), encoding="utf-8")
         written += [folder / "scene.png", folder / "scene.html"]

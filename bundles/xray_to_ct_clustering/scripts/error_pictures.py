@@ -19,9 +19,10 @@ from .clusters.statistics import cluster_separation, cluster_statistics
 from .hounsfield import HU_RANGE, PICTURE_WINDOW, SPAN_HU, hu_to_intensity
 from .pictures import PLANES, cluster_colours, plane_of, show
 from .results import cluster_table
+from .shared.geometry.frames import plain_tensor
 from .shared.io.json_files import write_json
 from .shared.networks.clustering.tracking import PositionIntensityTracker
-from .shared.pictures.plots import save_figure
+from .shared.pictures.files import save_picture
 from .truth import read_truth, truth_path
 
 
@@ -144,14 +145,14 @@ class TrackingPicturesd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         case = str(data["case"])
         for key in self.key_iterator(dict(data)):
-            volume = torch.as_tensor(data[key]).as_subclass(Tensor).float().cpu()
+            volume = plain_tensor(data[key]).float().cpu()
             truth = read_truth(truth_path(self.truth_dir, case), tuple(volume.shape[1:]), self.spacing_mm)
             maps, figures, rows = track(volume, truth)
             accuracy = f"position-weighted accuracy {figures['position_accuracy']:.3f}"
             title = f"{case}: mean error {figures['mae_hu']} HU, {accuracy}"
-            save_figure(draw_maps(volume, truth, maps, title), self.output_dir / f"{case}_tracking.png")
+            save_picture(draw_maps(volume, truth, maps, title), self.output_dir / f"{case}_tracking.png")
             title = f"{case}: clusters explain {100 * figures['cluster_separation']:.0f} % of the variance of the CT"
             table = cluster_table(volume, self.spacing_mm)
-            save_figure(draw_consistency(rows, volume, table, title), self.output_dir / f"{case}_consistency.png")
+            save_picture(draw_consistency(rows, volume, table, title), self.output_dir / f"{case}_consistency.png")
             write_json(self.output_dir / f"{case}_tracking.json", {"case": case, **figures, "clusters": rows})
         return dict(data)

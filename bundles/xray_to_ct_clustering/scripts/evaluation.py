@@ -16,11 +16,12 @@ from .clusters.metrics import cluster_figures, cluster_rows, merged_rows
 from .hounsfield import HU_RANGE, SPAN_HU, TISSUES, body_of, hu_to_intensity, tissue_map
 from .inferer import CHANNELS
 from .metrics import FIGURES, mae_hu, psnr
-from .results import save_volume
 from .roi import roi_weight_map
 from .shared.engines.settings import flag
 from .shared.evaluation.reports import plain, write_metrics
+from .shared.geometry.frames import plain_tensor
 from .shared.io.atomic import atomic_path
+from .shared.io.writers import write_nifti
 from .shared.networks.clustering.biplanar import volume_affine
 from .shared.networks.clustering.tracking import PositionIntensityTracker
 from .truth import read_regions, read_truth
@@ -56,7 +57,7 @@ def measure_case(
         labels_dir: folder of label maps ``<case>`` in the world of the volume; None: no regions.
         region_weights: weight of these labels in the position accuracy; 1 for those not named.
     """
-    pred = dict(zip(CHANNELS, torch.as_tensor(item["channels"]).as_subclass(Tensor).cpu(), strict=True))
+    pred = dict(zip(CHANNELS, plain_tensor(item["channels"]).cpu(), strict=True))
     size, result = pred["hu"].shape, item["result"]
     true_hu = read_truth(item["truth"], tuple(size), spacing_mm)
     known = true_hu.isfinite()
@@ -103,7 +104,7 @@ def measure_case(
         }
         for name, values in written.items():
             path = Path(output_dir) / "maps" / f"{item['case']}_{name}.nii.gz"
-            save_volume(values, volume_affine(size, spacing_mm), path)
+            write_nifti(values, volume_affine(size, spacing_mm), path)
     return row
 
 

@@ -77,7 +77,7 @@ def compare_views(views: Sequence[PositionedView], model: Appearance) -> dict[st
 
 
 @dataclass(frozen=True)
-class AcceptanceLimits:
+class EvidenceLimits:
     """Beyond which a result is not to be trusted.
 
     Attributes:

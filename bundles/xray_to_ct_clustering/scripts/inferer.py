@@ -15,6 +15,7 @@ from .clusters.losses import assignment_entropy
 from .clusters.voxels import voxel_clusters
 from .hounsfield import HU_RANGE, intensity_to_hu
 from .shared.engines.settings import flag
+from .shared.geometry.frames import plain_tensor
 
 CHANNELS = ("hu", "uncertainty_hu", "cluster", "confidence", "entropy", "coarse_cluster")
 
@@ -38,7 +39,7 @@ class BiplanarInferer(Inferer):
         self.amp, self.hu_range = flag("amp", amp), tuple(hu_range)
 
     def __call__(self, inputs: Tensor, network: Any, *args: Any, **kwargs: Any) -> Tensor:
-        image = inputs.as_subclass(Tensor).reshape(-1, *inputs.shape[-3:])
+        image = plain_tensor(inputs).reshape(-1, *inputs.shape[-3:])
         projections = inputs.meta.get("projections") if isinstance(inputs, MetaTensor) else None
         if projections is not None:
             projections = torch.as_tensor(projections).reshape(-1, 2, 3, 4).to(image)

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine
-from monai.engines import Evaluator
 from monai.handlers import IgniteMetricHandler
 from monai.metrics import SSIMMetric
 from torch import Tensor
@@ -21,6 +20,7 @@ from torch import Tensor
 from .hounsfield import SPAN_HU
 from .shared.engines.items import iteration_items
 from .shared.evaluation.gathered_metric import GatheredMetric
+from .shared.geometry.frames import plain_tensor
 from .shared.networks.clustering.tracking import PositionIntensityTracker
 
 X2CT_PEAK_DB = 20 * math.log10(4095 / 2500)
@@ -109,10 +109,5 @@ class VolumeMetric(IgniteMetricHandler):
 
     def iteration_completed(self, engine: Engine) -> None:
         for item in iteration_items(engine):
-            pred, label = (torch.as_tensor(item[key]).as_subclass(Tensor) for key in ("pred", "label"))
+            pred, label = (plain_tensor(item[key]) for key in ("pred", "label"))
             self.update([pred[None], label[None].to(pred.device)])
-
-
-def key_metric(engine: Evaluator) -> float:
-    """Score of an evaluator for early stopping: higher is better."""
-    return float(engine.state.metrics[engine.state.key_metric_name])

@@ -14,9 +14,9 @@ import torch
 from .data.patient_ct import make_patient, phantom_image
 from .data.patients import FIRST_TEST_PHANTOM, phantom_name, phantom_torso
 from .render_pairs import INFERENCE, read_setup, write_pair
-from .results import save_volume
 from .shared.engines.terminal import run_command
 from .shared.io.json_files import write_json
+from .shared.io.writers import write_nifti
 from .shared.phantoms.torso import TISSUES
 
 
@@ -37,7 +37,7 @@ def write_phantoms(
     for number in range(seed, seed + count):
         case, torso = phantom_name(number), phantom_torso(number, fine_mm)
         for kind, values in (("cts", torso.image), ("labels", torso.tissues)):
-            save_volume(torch.from_numpy(values), torch.from_numpy(torso.affine), folder / kind / f"{case}.nii.gz")
+            write_nifti(torch.from_numpy(values), torch.from_numpy(torso.affine), folder / kind / f"{case}.nii.gz")
         patient = make_patient(phantom_image(torso.image, torso.affine), case, fine_mm)
         write_pair(patient, folder, size, spacing_mm, geometry)
         names.append(case)

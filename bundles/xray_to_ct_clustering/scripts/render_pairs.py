@@ -22,9 +22,9 @@ from .data.patient_ct import PatientCT, cube, pooled
 from .data.patients import FIRST_TEST_PHANTOM, fine_size, load_patients
 from .data.rendering import render_pair
 from .intake import RIGHTWARD
-from .results import save_volume
 from .shared.engines.terminal import run_command
 from .shared.io.atomic import atomic_path
+from .shared.io.writers import write_nifti
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 from .shared.xray.geometry import write_geometry
 
@@ -76,7 +76,7 @@ def write_pair(
         write_dicom(image, geometry, view, patient.case, folder / "xrays" / f"{patient.case}_{view}.dcm")
     truth = pooled(hu, size // volume_size[0]).round().to(torch.int16)
     path = folder / "truth" / f"{patient.case}_ct.nii.gz"
-    save_volume(truth, volume_affine(volume_size, spacing_mm), path)
+    write_nifti(truth, volume_affine(volume_size, spacing_mm), path)
 
 
 def render_pairs(

@@ -9,7 +9,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import torch
 from monai.config import KeysCollection
@@ -18,18 +17,19 @@ from monai.transforms import MapTransform
 from torch import Tensor
 
 from .appearance import VIEWS
-from .evidence import AcceptanceLimits
+from .evidence import EvidenceLimits
 from .hounsfield import HU_RANGE, hu_to_intensity, tissue_name
 from .inferer import CHANNELS
 from .pictures import Shown, draw_case
 from .reprojection import ReprojectionLoss
 from .shared.engines.settings import flag
 from .shared.evaluation.reports import plain
-from .shared.io.atomic import atomic_path
+from .shared.geometry.frames import plain_tensor, transform_points
 from .shared.io.errors import CaseError
 from .shared.io.json_files import write_json
+from .shared.io.writers import write_nifti
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
-from .shared.pictures.plots import save_figure
+from .shared.pictures.files import save_picture
 from .transforms import INTAKE
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def cluster_table(volume: Tensor, spacing_mm: float, level: str = "cluster") -> 
     for label in np.unique(labels[labels > 0]):
         inside = labels == label
         hu = values["hu"][inside]
-        centre = affine[:3, :3] @ indices[inside].mean(axis=0) + affine[:3, 3]
+        centre = transform_points(affine, indices[inside].mean(axis=0))
         rows.append(
             {
                 "label": int(label),
@@ -91,14 +91,6 @@ def rendered_views(
     return torch.stack(renderings), similarities
 
 
-def save_volume(values: Tensor, affine: Tensor, path: Path) -> None:
-    """Write a volume (X, Y, Z) as NIfTI in RAS mm, whole or not at all."""
-    image = nibabel.Nifti1Image(values.numpy(), affine.numpy())
-    image.header.set_xyzt_units("mm")
-    with atomic_path(path) as temporary:
-        nibabel.save(image, temporary)
-
-
 class VolumeResultd(MapTransform):
     """Judges a prediction, writes everything about it but the volume, and leaves the volume for SaveImaged.
 
@@ -125,22 +117,22 @@ class VolumeResultd(MapTransform):
         keys: KeysCollection,
         spacing_mm: float,
         output_dir: str | os.PathLike | None = None,
-        limits: AcceptanceLimits | None = None,
+        limits: EvidenceLimits | None = None,
         refuse: bool = True,
         hu_range: Sequence[float] = HU_RANGE,
     ) -> None:
         super().__init__(keys)
-        self.spacing_mm, self.limits, self.hu_range = spacing_mm, limits or AcceptanceLimits(), tuple(hu_range)
+        self.spacing_mm, self.limits, self.hu_range = spacing_mm, limits or EvidenceLimits(), tuple(hu_range)
         self.output_dir = None if output_dir is None else Path(str(output_dir))
         self.refuse = flag("refuse", refuse)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
         image, intake = output["image"], json.loads(output[INTAKE])
-        xrays = torch.as_tensor(image).as_subclass(Tensor).float().cpu()
+        xrays = plain_tensor(image).float().cpu()
         xrays = xrays.reshape(2, *xrays.shape[-2:])
         for key in self.key_iterator(output):
-            volume = torch.as_tensor(output[key]).as_subclass(Tensor).float().cpu()
+            volume = plain_tensor(output[key]).float().cpu()
             affine = volume_affine(volume.shape[1:], self.spacing_mm)
             rendered, similarity = rendered_views(volume[0], xrays, intake["geometry"], self.spacing_mm, self.hu_range)
             reasons = self.limits.reasons(intake["evidence"], similarity)
@@ -199,11 +191,11 @@ class VolumeResultd(MapTransform):
         assert self.output_dir is not None
         case = document["case"]
         kind = torch.uint8 if volume[2].max() < 256 else torch.int16
-        save_volume(volume[2].to(kind), affine, self.output_dir / f"{case}_clusters.nii.gz")
+        write_nifti(volume[2].to(kind), affine, self.output_dir / f"{case}_clusters.nii.gz")
         if document["coarse_clusters"]:
-            save_volume(volume[5].to(torch.uint8), affine, self.output_dir / f"{case}_coarse_clusters.nii.gz")
-        save_volume(volume[3], affine, self.output_dir / f"{case}_confidence.nii.gz")
-        save_volume(volume[1], affine, self.output_dir / f"{case}_uncertainty.nii.gz")
+            write_nifti(volume[5].to(torch.uint8), affine, self.output_dir / f"{case}_coarse_clusters.nii.gz")
+        write_nifti(volume[3], affine, self.output_dir / f"{case}_confidence.nii.gz")
+        write_nifti(volume[1], affine, self.output_dir / f"{case}_uncertainty.nii.gz")
         write_json(self.output_dir / f"{case}_volume.json", document)
         figure = draw_case(Shown(volume, xrays, rendered, self.spacing_mm), document)
-        save_figure(figure, self.output_dir / f"{case}_preview.png")
+        save_picture(figure, self.output_dir / f"{case}_preview.png")

@@ -48,9 +48,6 @@ TISSUES: dict[str, int] = {
     "brain": 29,
     "clothing": 30,
 }
-BONES = frozenset(TISSUES[name] for name in ("vertebra", "sacrum", "rib", "sternum", "shoulder", "skull")) | frozenset(
-    TISSUES[f"{bone}_{side}"] for bone in ("hip", "femur") for side in ("left", "right")
-)
 JOINT_GAP_MM = 1.2  # bones of different numbers stay apart by this much
 TEXTURE_SIZE = 40  # voxels; the texture repeats after that
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import numpy as np
 
+from ...io.writers import write_nifti
 from .phantom import TorsoPhantom, make_torso
 
 COLUMNS = ("name", "type", "image_path", "mask_path", "centroid_json_path")
@@ -26,20 +26,11 @@ def verse_centroids(phantom: TorsoPhantom) -> list[dict[str, Any]]:
     return entries
 
 
-def _save(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
-    """Write a NIfTI whose scanner coordinates are RAS mm."""
-    image = nib.Nifti1Image(array, affine)
-    image.set_qform(affine, 1)
-    image.set_sform(affine, 1)
-    image.header.set_xyzt_units("mm")
-    nib.save(image, path)
-
-
 def write_torso(phantom: TorsoPhantom, folder: Path, case: str) -> dict[str, str]:
     """Write one phantom; returns its row of the list, paths relative to the folder."""
     names = {"image": f"{case}_ct.nii.gz", "mask": f"{case}_seg.nii.gz", "centroid_json": f"{case}_ctd.json"}
-    _save(phantom.image, phantom.affine, folder / names["image"])
-    _save(phantom.labels, phantom.affine, folder / names["mask"])
+    write_nifti(phantom.image, phantom.affine, folder / names["image"])
+    write_nifti(phantom.labels, phantom.affine, folder / names["mask"])
     (folder / names["centroid_json"]).write_text(json.dumps(verse_centroids(phantom)))
     return {"name": case, "type": "phantom", **{f"{key}_path": name for key, name in names.items()}}
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import find_objects
 
+from ...geometry.frames import lps_to_ras, ras_to_lps, transform_points
 from ...spine.labels import SPINE_LABELS, VERTEBRA_LABELS
 from .canvas import TISSUES, Bone, Voxels
 from .deep import paint_back_muscles, paint_discs_and_canal
@@ -68,8 +69,7 @@ class TorsoPhantom:
     def index_centres(self) -> dict[int, np.ndarray]:
         """Body centres in continuous voxel indices (3,) of `image`."""
         inverse = np.linalg.inv(self.affine)
-        flip = np.array([-1.0, -1.0, 1.0])
-        return {k: inverse[:3, :3] @ (flip * c) + inverse[:3, 3] for k, c in self.body_centres.items()}
+        return {k: transform_points(inverse, lps_to_ras(c)) for k, c in self.body_centres.items()}
 
 
 def random_anomalies(rng: np.random.Generator) -> frozenset[str]:
@@ -182,7 +182,7 @@ def make_torso(
     centres = {}
     for label, pose in zip(spine.labels, spine.poses, strict=True):
         if np.all(np.abs((pose.centre - low) / spacing - (np.array(shape) - 1) / 2) <= (np.array(shape) - 1) / 2):
-            centres[label] = (pose.centre + shift) * [-1.0, -1.0, 1.0]
+            centres[label] = ras_to_lps(pose.centre + shift)
     meta.update(
         seed=seed, anomalies=sorted(chosen), spine=list(spine.labels), scanner=scanner.__dict__, orientation=codes,
         spacing_mm=[float(s) for s in spacing], field_of_view=fov, scale=spine.scale, fat_mm=profile.fat,

@@ -9,10 +9,9 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, uniform_filter1d
 
+from ...geometry.hounsfield import HIGHEST_HU, LOWEST_HU
 from ..sdf import Array
 from .canvas import TISSUES, Voxels
-
-AIR_HU, TOP_HU = -1024.0, 3071.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def expose(canvas: Voxels, scanner: Scanner, shape: tuple[int, int, int], rng: n
     noise = rng.standard_normal(shape, dtype=np.float32)
     noise = gaussian_filter(noise, scanner.grain_mm / spacing, truncate=3.0)
     hu += scanner.noise_hu / max(float(noise[::4, ::4].std()), 1e-6) * noise
-    return np.clip(hu, AIR_HU, TOP_HU)
+    return np.clip(hu, LOWEST_HU, HIGHEST_HU)
 
 
 def cut_circle(hu: Array, spacing: Array) -> None:
@@ -94,7 +93,7 @@ def cut_circle(hu: Array, spacing: Array) -> None:
     x = (np.arange(hu.shape[0]) - (hu.shape[0] - 1) / 2)[:, None] * spacing[0]
     y = (np.arange(hu.shape[1]) - (hu.shape[1] - 1) / 2)[None, :] * spacing[1]
     radius = max(hu.shape[0] * spacing[0], hu.shape[1] * spacing[1]) / 2
-    hu[x * x + y * y > radius * radius] = AIR_HU
+    hu[x * x + y * y > radius * radius] = LOWEST_HU
 
 
 def orientation_codes() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from ..shared.io.atomic import atomic_path
 from ..shared.networks.clustering.network import BiplanarCTNetwork
+from ..shared.pictures.files import save_picture
 from ..shared.pictures.volume_preview import label_colour, to_grey
 from .voxels import voxel_clusters
 
@@ -70,8 +71,7 @@ class ClusterEvolution:
         generator.train(training)
         volume = output["pred_volume"].clamp(0, 1)
         labels, _ = voxel_clusters(generator.clustering, output["cluster_similarity"], generator.grid, volume)
-        with atomic_path(self.frame_path(engine.state.epoch)) as temporary:
-            Image.fromarray(cluster_frame(labels[0, 0], volume[0, 0])).save(temporary, format="PNG")
+        save_picture(cluster_frame(labels[0, 0], volume[0, 0]), self.frame_path(engine.state.epoch))
 
     def join(self, engine: Engine) -> None:
         """The GIF of all pictures of this training."""

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from scipy import ndimage
-from torch import Tensor
 
 from ..hounsfield import BODY_FROM_HU, HU_RANGE
 from ..pictures import cluster_colours, plane_of
 from ..results import cluster_table
+from ..shared.geometry.frames import plain_tensor
 from ..shared.io.json_files import write_json
-from ..shared.pictures.plots import save_figure
+from ..shared.pictures.files import save_picture
 
 STEP = 2  # voxels of the volume along the edge of one of the picture in space
 # name, azimuth of the eye in degrees from the patient's right to the front, side of x that is cut away
@@ -139,7 +138,7 @@ class ClusterPicturesd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         case = str(data["case"])
         for key in self.key_iterator(dict(data)):
-            volume = torch.as_tensor(data[key]).as_subclass(Tensor).float().cpu()
+            volume = plain_tensor(data[key]).float().cpu()
             hu, labels = volume[0].numpy(), volume[2].round().numpy().astype(int)
             table = cluster_table(volume, self.spacing_mm)
             palette = cluster_colours(int(labels.max()))
@@ -151,6 +150,6 @@ class ClusterPicturesd(MapTransform):
                 "space": draw_distribution(hu, labels, table, colours, f"{case}: where the clusters lie"),
             }
             for name, figure in figures.items():
-                save_figure(figure, start.with_name(f"{start.name}_{name}.png"))
+                save_picture(figure, start.with_name(f"{start.name}_{name}.png"))
             write_json(start.with_name(f"{start.name}.json"), {"case": case, "clusters": table})
         return dict(data)

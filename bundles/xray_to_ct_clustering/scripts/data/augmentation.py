@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..shared.geometry.deform import Deformation, random_controls, sample
-from ..shared.io.itk_images import AIR_HU
+from ..shared.geometry.hounsfield import AIR_HU
 from ..shared.networks.clustering.biplanar import BiplanarGeometry
 from .patient_ct import PatientCT
 

@@ -17,8 +17,9 @@ from scipy import ndimage
 from torch import Tensor
 
 from ..hounsfield import SKIN_FROM_HU
+from ..shared.geometry.hounsfield import AIR_HU
 from ..shared.io.errors import CaseError
-from ..shared.io.itk_images import AIR_HU, bounding_grid, read_image, resample, to_sitk
+from ..shared.io.itk_images import covering_grid, read_image, resample, to_sitk
 
 EXTENT_MM = 320.0  # edge of the cube
 BRIDGE_MM = 7.5  # connections between body and table that are thinner are cut
@@ -71,7 +72,7 @@ def without_table(hu: np.ndarray, spacing_mm: float) -> tuple[np.ndarray, np.nda
 
 def patient_array(image: sitk.Image, spacing_mm: float) -> np.ndarray:
     """HU float32 (X, Y, Z) of cubic voxels along right, anterior, superior, around the whole of an image."""
-    array = sitk.GetArrayFromImage(resample(image, bounding_grid(image, spacing_mm), fill=AIR_HU)).T
+    array = sitk.GetArrayFromImage(resample(image, covering_grid(image, spacing_mm), fill=AIR_HU)).T
     return array[::-1, ::-1].copy()  # the grid runs to the left and to the back
 
 
@@ -114,7 +115,7 @@ def read_patient(
 def read_labels(path: str | os.PathLike, image: sitk.Image, spacing_mm: float) -> np.ndarray:
     """Label map uint8 (X, Y, Z) of a file on the grid of `patient_array`."""
     labels = read_image(path)
-    grid = bounding_grid(image, spacing_mm)
+    grid = covering_grid(image, spacing_mm)
     array = sitk.GetArrayFromImage(resample(labels, grid, fill=0, labels=True)).T[::-1, ::-1]
     if array.min() < 0 or array.max() > 255 or np.any(array != np.rint(array)):
         raise CaseError(path, "is no label map", "give whole numbers from 0 to 255")
