@@ -102,8 +102,8 @@ def picture_title(document: Mapping[str, Any]) -> list[str]:
 class HanResultsd(MapTransform):
     """Write what is known about the label map of a case, and prepare it for being saved.
 
-    Everything is made before the first file is written: a case leaves all of its files or none. A multi-frame CT gets no
-    structure set, which a warning says.
+    Everything is made before the first file is written: a case leaves all of its files or none. A multi-frame CT gets
+    no structure set, which a warning says.
 
     Args:
         keys: label map (1, X, Y, Z) on the grid of the CT, a MetaTensor.
