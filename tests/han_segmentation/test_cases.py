@@ -45,7 +45,7 @@ def test_results_of_an_earlier_run_are_no_cases(tmp_path: Path) -> None:
     nifti_folder(tmp_path, "p1")
     for name in ("p1_segmentation.nii.gz", "p1_attention.nii.gz"):
         shutil.copy(folder / "labels.nii.gz", tmp_path / name)
-    (tmp_path / "p1_segmentation.json").write_text("{}")
+    (tmp_path / "p1_segmentation.json").write_text('{"case": "p1"}')
     assert names(tmp_path) == {"p1": "ct.nii.gz"}
 
 

@@ -8,10 +8,9 @@ import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 
-from bundles.han_segmentation.scripts.mr_registration import Alignment
 from bundles.han_segmentation.scripts.network_input import (
     AIR_HU,
-    aligned_mr,
+    aligned_image,
     as_volume,
     body_bounds,
     network_input,
@@ -41,13 +40,13 @@ def test_windows() -> None:
 
 def test_every_orientation_gives_the_same_input() -> None:
     affine, size = working_grid(ct_in("RAS"), 5.0)
-    reference = network_input(ct_in("RAS"), None, affine, size, TABLE.windows_hu)
+    reference = network_input(ct_in("RAS"), [None], affine, size, TABLE.windows_hu)
     assert reference.shape == (5, *size) and float(reference[-2:].abs().max()) == 0
     for codes in ("LPS", "PIR", "SAL"):
         again, same = working_grid(ct_in(codes), 5.0)
         assert same == size and np.allclose(again, affine, atol=1e-3)
         torch.testing.assert_close(
-            network_input(ct_in(codes), None, affine, size, TABLE.windows_hu), reference, atol=1e-3, rtol=0
+            network_input(ct_in(codes), [None], affine, size, TABLE.windows_hu), reference, atol=1e-3, rtol=0
         )
 
 
@@ -99,9 +98,9 @@ def test_the_mr_lies_on_the_ct_and_is_masked(codes: str) -> None:
     phantom = head()
     assert phantom.mr is not None
     mr = sitk.DICOMOrient(to_sitk(phantom.mr, phantom.mr_affine), codes)
-    volume = aligned_mr(mr, Alignment(LPS @ phantom.mr_to_ct @ LPS, 1.0, 1.0, 0.0))
+    volume = aligned_image(mr, LPS @ phantom.mr_to_ct @ LPS)
     affine, size = working_grid(ct_in("RAS"), 4.0)
-    image = network_input(ct_in("RAS"), volume, affine, size, TABLE.windows_hu)
+    image = network_input(ct_in("RAS"), [volume], affine, size, TABLE.windows_hu)
     mr, seen = image[-2:]
     assert set(seen.unique().tolist()) == {0.0, 1.0} and 0.05 < float(seen.mean()) < 0.95
     assert not mr[seen == 0].any() and 0.8 < float(mr.max()) <= 1
@@ -109,3 +108,18 @@ def test_the_mr_lies_on_the_ct_and_is_masked(codes: str) -> None:
     tissue = (image[0] > 0.2) & (seen > 0)
     air = (image[1] < 0.05) & (seen > 0)
     assert float(mr[tissue].mean()) > 5 * float(mr[air].mean())
+
+
+def test_a_further_modality_counts_where_it_sees_with_and_without_an_mr() -> None:
+    """Two images of half of the head each: the last channel is where any of them sees."""
+    affine, size = working_grid(ct_in("RAS"), 5.0)
+    halves = []
+    for part in (slice(0, 20), slice(20, None)):
+        image = to_sitk(head().ct.astype(np.float32), head().affine)[part]
+        halves.append(aligned_image(image, np.eye(4)))
+    both = network_input(ct_in("RAS"), halves, affine, size, TABLE.windows_hu)
+    alone = network_input(ct_in("RAS"), [None, halves[1]], affine, size, TABLE.windows_hu)
+    assert both.shape[0] == alone.shape[0] == len(TABLE.windows_hu) + 3
+    first, second, seen = both[-3:]
+    assert not (first * second).any() and bool((first + second > 0).any()) and set(seen.unique().tolist()) <= {0.0, 1.0}
+    assert not alone[-3].any() and torch.equal(alone[-2], second) and 0 < float(alone[-1].sum()) < float(seen.sum())

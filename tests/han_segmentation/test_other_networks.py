@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 import torch
 
+from shared.io.itk_images import write_image
 from tests.han_segmentation.commands import execute
 from tests.han_segmentation.heads import nifti_folder
 
@@ -60,3 +62,31 @@ def test_slices(heads: Path, tmp_path: Path) -> None:
     weights = {"ckpt_path": tmp_path / "runs" / "model.pt", "check_region": False}
     options = {**small, **weights, "output_dir": tmp_path / "eval"}
     assert "mean Dice" in execute(["inference.json", "inference_slices.json", "evaluate.json"], options)
+
+
+def test_pet_beside_ct_and_mr(heads: Path, tmp_path: Path) -> None:
+    """A further modality is read, resampled and joined in preparation, training, evaluation and inference."""
+    for folder in (heads / "train" / "of_train", heads / "validation" / "of_validation"):
+        ct = sitk.ReadImage(str(folder / "ct.nii.gz"))
+        uptake = sitk.Clamp(sitk.Cast(ct, sitk.sitkFloat32), lowerBound=0.0, upperBound=100.0)
+        write_image(sitk.Shrink(uptake, [2, 2, 2]), folder / "pet.nii.gz")
+    common = {**FIRST, "modalities": ["pet"], "dataset_dir": heads}
+    cache = {"cache_dir": tmp_path / "cache"}
+    kept = {"modalities": ["pet"], "spacing_mm": 8.0, "dataset_dir": heads / "train"}
+    execute(["preprocess.json"], {**kept, **cache})
+    prepared = next((tmp_path / "cache").glob("of_train-*"))
+    execute(["train.json"], {**common, **TRAIN, **cache, "output_dir": tmp_path / "runs"})
+    assert len(list((tmp_path / "cache").glob("of_train-*"))) == 1 and prepared.exists(), "prepared once"
+    weights = tmp_path / "runs" / "model.pt"
+    assert torch.load(weights, weights_only=True)["mr_encoder.0.unit.conv.unit0.conv.weight"].shape[1] == 3
+    looks = {**common, "ckpt_path": weights, "fine_ckpt_path": "", "ensemble_ckpt_paths": [], "check_region": False}
+    execute(["inference.json", "evaluate.json"], {**looks, "organs": "all", "output_dir": tmp_path / "eval"})
+    pet = heads / "validation" / "of_validation" / "pet.nii.gz"
+    write_image(sitk.ReadImage(str(pet))[::-1], pet)
+    new = {**looks, "organs": "all", "dataset_dir": heads / "validation", "output_dir": tmp_path / "out"}
+    execute(["inference.json"], new)
+    found = [
+        json.loads((tmp_path / name / "of_validation_segmentation.json").read_text())["volumes_ml"]
+        for name in ("eval", "out")
+    ]
+    assert found[0] != found[1], "the PET changes nothing"

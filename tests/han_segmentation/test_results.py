@@ -123,17 +123,16 @@ def test_what_phantoms_taught_is_left_out_or_marked(tmp_path: Path, choice: str,
     assert any("learned from phantoms alone" in line for line in title) == (choice == "all")
 
 
-def test_a_structure_set_that_cannot_be_made_costs_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As of an enhanced multi-frame CT, whose frames a contour cannot name: until now its label map was never saved."""
+def test_a_multi_frame_ct_keeps_its_label_map_without_a_structure_set(tmp_path: Path) -> None:
+    """Contours cannot name its frames. Until now the writer raised, and the label map was never saved."""
     phantom = head()
     folder = write_series(tmp_path / "series", positions=[0.0], NumberOfFrames=3)
     ct, labels = tensor(phantom.ct, phantom.affine, str(folder)), tensor(phantom.labels, phantom.affine)
+    ct.meta["modality"] = "CT"
     document = save(tmp_path / "out", ct, labels, "scan")["result"]
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"scan_segmentation.nii.gz", "scan_segmentation.json", "scan_preview.png"}
-    assert document["warnings"][-1] == "no RT structure set could be made: is a single multi-frame file"
+    assert document["warnings"][-1].startswith("no RT structure set: contours cannot name the frames")
     assert json.loads((tmp_path / "out" / "scan_segmentation.json").read_text()) == document
 
 

@@ -50,13 +50,14 @@ def test_an_epoch_is_every_slice_and_weights_come_from_voxel_counts(tmp_path: Pa
         weights = organ_weights([{"case": "a"}, {"case": "b"}], prepare, TABLE, most=100.0)
     assert [(s["case"], s["slice"]) for s in samples] == [(name, z) for name in "ab" for z in range(9)]
     inside = 8 * 6 * 3
-    assert weights[4] == pytest.approx((30 * 20 * 9 - inside) / inside) and weights[6] == 100.0 and len(weights) == 30
+    assert weights[4] == pytest.approx((30 * 20 * 9 - inside) / inside) and len(weights) == 30
+    assert weights[6] == 1.0 and weights[7] == 100.0, "never contoured, and contoured as absent"
 
 
 @pytest.mark.parametrize("shape", [(30, 21, 9), (70, 33, 5)])
 def test_volumes_come_back_as_they_were(shape: tuple[int, int, int]) -> None:
     volume = torch.rand(1, 5, *shape)
-    logits = SliceInferer(64, batch_size=2, amp=False)(volume, lambda x: torch.cat([x - 0.5, 2 * x], dim=1))
+    logits = SliceInferer(TABLE, 64, batch_size=2, amp=False)(volume, lambda x: torch.cat([x - 0.5, 2 * x], dim=1))
     assert logits.shape == (1, 5, *shape) and not logits[0, 0].any()
     inside = slice(3, 67) if shape[0] > 64 else slice(None)
     torch.testing.assert_close(logits[0, 1, inside], volume[0, 0, inside] - 0.5)

@@ -123,6 +123,7 @@ def test_bending_changes_shapes_by_some_voxels(bend: float, least: float, most: 
     axes = np.arange(-24, 25)
     labels = STEM * (sum(n**2 for n in np.meshgrid(axes, axes, axes)) <= 15**2).astype(np.uint8)
     case = {"case": "a", "hu": 100 * labels.astype(np.int16), "mr": np.zeros((0, *labels.shape), np.uint8)}
+    case["mr_channels"] = 2
     case |= {"labels": labels, "valid": validity_mask((STEM,), 30)}
     still = dict.fromkeys(("mirror_prob", "rotate", "scale", "noise_hu", "shift_hu", "gain", "blur_prob"), 0.0)
     sample = HanSample((48, 48, 48), TABLE, {**still, "bend": bend, "warp_prob": 1.0})

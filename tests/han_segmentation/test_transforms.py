@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -12,8 +13,10 @@ from monai.transforms import Compose, LoadImaged
 
 from bundles.han_segmentation.scripts.transforms import HanInputd, RefuseWrongCase, inference_cases
 from shared.engines.case_evaluator import CaseDataset, CaseFailure
+from shared.io.intake import case_facts
 from shared.io.volumes import VolumeReader
 from tests.han_segmentation.heads import TABLE, han_seg_folder, head, nifti_folder
+from tests.io.test_volumes import write_series
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -73,3 +76,45 @@ def test_wrong_cases_are_refused_one_by_one(tmp_path: Path, spoil, says: str) ->
     right, wrong = prepare(tmp_path)
     assert right["case"] == "right" and isinstance(wrong, CaseFailure)
     assert says in wrong.line and "unexpected" not in wrong.line, wrong.line
+
+
+def test_a_big_endian_mr_is_read_or_refused_by_its_own_name(tmp_path: Path) -> None:
+    folder = nifti_folder(tmp_path)
+    image = nibabel.load(folder / "mr_t1.nii.gz")
+    header = nibabel.Nifti1Header(endianness=">")
+    header.set_data_dtype(">i2")
+    values = np.asarray(image.dataobj).astype(">i2")
+    nibabel.save(nibabel.Nifti1Image(values, image.affine, header), folder / "mr_t1.nii.gz")
+    (item,) = prepare(tmp_path)
+    if isinstance(item, CaseFailure):
+        assert "mr_t1.nii.gz: cannot be read" in item.line
+    else:
+        assert json.loads(item["mr_report"])["used"]
+
+
+def without_orientation(folder: Path) -> None:
+    """A NIfTI file whose sform and qform say nothing: which side is left cannot be told from a head and neck."""
+    image = nibabel.load(folder / "ct.nii.gz")
+    header = image.header.copy()
+    header.set_sform(None, code=0)
+    header.set_qform(None, code=0)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), None, header), folder / "ct.nii.gz")
+
+
+def test_unknown_left_and_right_is_refused_or_taken_as_said(tmp_path: Path) -> None:
+    """Until now such a CT was read as if its axes ran to the right, the front and the head."""
+    without_orientation(nifti_folder(tmp_path))
+    (item,) = prepare(tmp_path)
+    assert isinstance(item, CaseFailure) and "left and right could be exchanged" in item.line
+    load = LoadImaged("image", VolumeReader, ensure_channel_first=True, dtype=None, assume_orientation="LPS")
+    (case,) = inference_cases(tmp_path, TABLE)
+    ct = HanInputd("image", 5.0, TABLE, use_mr=False)(load(case))["original"]
+    facts = case_facts(ct)
+    assert facts["orientation"] == "option" and "LPS was assumed" in facts["warnings"][0]
+    assert float(ct.affine[0, 0]) < 0
+
+
+def test_what_calls_itself_another_modality_is_refused(tmp_path: Path) -> None:
+    folder = write_series(tmp_path / "scan", Modality="MR")
+    (item,) = prepare(folder)
+    assert isinstance(item, CaseFailure) and "is MR and no CT by its header" in item.line

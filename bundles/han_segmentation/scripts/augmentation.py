@@ -13,7 +13,7 @@ from monai.transforms import Randomizable, Transform
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from .network_input import AIR_HU, MR_SCALE, windowed
+from .network_input import AIR_HU, masked_channels, windowed
 from .organs import OrganTable
 from .shared.geometry.deform import Deformation, random_controls, sample
 
@@ -141,13 +141,12 @@ class HanSample(Randomizable, Transform):
     def cut(self, data: Mapping[str, Any], images: list[Array]) -> tuple[Tensor, Tensor]:
         """Images (C, *size) float32 and labels (1, *size) of a crop, turned, scaled and bent where the dice say so."""
         centre = np.round(self.centre(data["labels"]))
-        fills = (AIR_HU, 0, 0)
         warp: Deformation | None = None
         block = np.array(self.size)
         if self.ranges is not None and self.R.uniform() < self.ranges.warp_prob:
             warp, block = self.deformation(self.ranges)
         first = (centre - block // 2).astype(int)
-        cut = [crop_box(array, first, block, fill) for array, fill in zip(images, fills, strict=False)]
+        cut = [crop_box(array, first, block, 0 if number else AIR_HU) for number, array in enumerate(images)]
         stack = torch.from_numpy(np.stack(cut).astype(np.float32))
         labels = torch.from_numpy(crop_box(data["labels"], first, block, 0))[None]
         if warp is not None:
@@ -157,7 +156,7 @@ class HanSample(Randomizable, Transform):
         return stack, labels
 
     def vary(self, ct: Tensor, mr: Tensor, ranges: CropVariation) -> tuple[Tensor, Tensor]:
-        """Change the brightness of CT (1, *size) in HU and MR (2, *size)."""
+        """Change the brightness of CT (1, *size) in HU and MR (C, *size), the first of its channels."""
         if self.R.uniform() < ranges.blur_prob:
             ct = blurred(ct, self.R.uniform(0.2, 1.0))
         ct = ct * (1 + ranges.gain * self.R.uniform(-1, 1)) + ranges.shift_hu * self.R.uniform(-1, 1)
@@ -171,14 +170,13 @@ class HanSample(Randomizable, Transform):
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         valid = torch.from_numpy(np.array(data["valid"]))
         images, labels = self.cut(data, [data["hu"], *data["mr"]])
-        ct, mr = images[:1], torch.zeros(2, *self.size)
-        if len(images) == 3:
-            mr = images[1:] / MR_SCALE
-            mr = torch.cat([mr[:1], (mr[1:] > 0.5).float()])
+        ct, mr = images[:1], torch.zeros(data["mr_channels"], *self.size)
+        if len(images) > 1:
+            mr = masked_channels(images[1:])
         if self.ranges is not None:
             ct, mr = self.vary(ct, mr, self.ranges)
             if self.R.uniform() < self.ranges.mirror_prob:
                 ct, mr, labels = (torch.flip(x, [1]) for x in (ct, mr, labels))
                 labels, valid = self.swap[labels.long()].to(torch.uint8), valid[self.swap]
-        image = torch.cat([windowed(ct, self.windows_hu), mr[:1] * mr[1:], mr[1:]])
+        image = torch.cat([windowed(ct, self.windows_hu), mr])
         return {"case": data["case"], "image": image, "labels": labels, "valid": valid}

@@ -9,21 +9,24 @@ NIfTI        ``ct.*`` or the folder ``ct/`` of a DICOM       ``labels.*`` with `
 OpenKBP      ``ct.*``                                        ``oar.*`` (1 to 7), or another file of numbers of its own
 alone        any volume or DICOM series                      none
 ===========  ==============================================  ===================================================
+
+Further modalities are found as the MR is: ``pet*.*``, ``pet*/`` or ``*_IMG_PET*`` for one that is called "pet".
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .organs import OrganTable
-from .shared.io.cases import find_cases
+from .shared.io.cases import find_cases, say_left_out, without_results
 from .shared.io.errors import CaseError
 from .shared.io.file_names import VOLUME_SUFFIXES, image_suffix, is_dicom, visible
 
-RESULTS = ("_segmentation", "_attention")  # ends of the names of volumes that this bundle writes
+MR = "mr"
 
 
 def stem(path: Path) -> str:
@@ -49,15 +52,11 @@ def only(paths: list[Path], kind: str) -> Path | None:
     return paths[0] if paths else None
 
 
-def is_mr(path: Path) -> bool:
-    """Whether a file or folder of the NIfTI form is an MR by its name."""
-    return stem(path).lower().split("_")[0] == "mr"
-
-
-def is_result(path: Path) -> bool:
-    """Whether a volume is what this bundle wrote about another one: its JSON lies beside it."""
-    name = stem(path)
-    return name.endswith(RESULTS) and (path.parent / f"{name.rsplit('_', 1)[0]}_segmentation.json").is_file()
+def shows(path: Path, modality: str, han_seg: bool = False) -> bool:
+    """Whether a file or folder is an image of a modality such as "mr", by its name."""
+    if han_seg:
+        return f"_IMG_{modality.upper()}" in path.name
+    return stem(path).lower().split("_")[0] == modality
 
 
 def organ_files(content: list[Path], names: dict[Path, str], table: OrganTable) -> dict[str, str]:
@@ -79,11 +78,12 @@ def organ_files(content: list[Path], names: dict[Path, str], table: OrganTable) 
     return known
 
 
-def case_of_folder(folder: Path, table: OrganTable) -> dict[str, Any] | None:
+def case_of_folder(folder: Path, table: OrganTable, modalities: Sequence[str] = ()) -> dict[str, Any] | None:
     """The case that a folder is, None where it is none.
 
     Returns:
-        "case", "ct", and where they exist "mr", "organs" (name to path), or "labels" (path of a label map).
+        "case", "ct", and where they exist "mr" and the further ``modalities``, "organs" (name to path), or "labels"
+        (path of a label map).
 
     Raises:
         CaseError: no CT beside other files of a case, two images of one kind, or contours of an unknown organ.
@@ -95,7 +95,7 @@ def case_of_folder(folder: Path, table: OrganTable) -> dict[str, Any] | None:
     if ct is None:
         if any("_OAR_" in path.name or "_IMG_" in path.name for path in content):
             raise CaseError(folder, "has no CT (*_IMG_CT.nrrd)", "download the case again")
-        others = [path for path in content if path.is_file() and (is_mr(path) or stem(path).lower() in label_maps)]
+        others = [path for path in content if path.is_file() and (shows(path, MR) or stem(path).lower() in label_maps)]
         if others:
             problem = f"holds {others[0].name}, but no CT to go with it"
             raise CaseError(folder, problem, "add the CT (ct.nii.gz), or move the file elsewhere")
@@ -103,14 +103,14 @@ def case_of_folder(folder: Path, table: OrganTable) -> dict[str, Any] | None:
     item: dict[str, Any] = {"case": folder.name, "ct": str(ct)}
     if han_seg:
         item["case"] = stem(ct).split("_IMG_CT")[0]
-        mr = only([path for path in content if "_IMG_MR" in path.name], "MR")
         names = {path: stem(path).split("_OAR_")[1] for path in content if "_OAR_" in path.name}
     else:
-        mr = only([path for path in content if is_mr(path)], "MR")
         names = {path: stem(path) for path in content if stem(path) in table.numbers}
     organs = organ_files(content, names, table)
-    if mr is not None:
-        item["mr"] = str(mr)
+    for modality in (MR, *modalities):
+        image = only([path for path in content if shows(path, modality, bool(han_seg))], modality.upper())
+        if image is not None:
+            item[modality] = str(image)
     if organs:
         item["organs"] = organs
     maps = [path for path in content if path.is_file() and stem(path).lower() in label_maps]
@@ -120,25 +120,55 @@ def case_of_folder(folder: Path, table: OrganTable) -> dict[str, Any] | None:
     return item
 
 
-def case_folders(folder: Path, table: OrganTable) -> list[dict[str, Any]]:
-    """Cases of a folder and of the folders below it; a volume that belongs to no case folder is a case of its own.
+def folder_case(folder: Path, table: OrganTable, modalities: Sequence[str]) -> dict[str, Any] | None:
+    """:func:`case_of_folder`; a folder that is wrong is a case as well, with the reason under "problem".
 
-    A folder that is wrong is a case as well, with the reason under "problem": reading it will fail, not the others.
+    Reading it will fail, not the others.
     """
-    if any(path.is_file() and is_dicom(path) for path in visible(folder)):
-        return [{"case": folder.name, "ct": str(folder)}]
     try:
-        item = case_of_folder(folder, table)
+        return case_of_folder(folder, table, modalities)
     except CaseError as error:
-        return [{"case": folder.name, "ct": str(folder), "problem": (error.path, error.problem, error.advice)}]
+        return {"case": folder.name, "ct": str(folder), "problem": (error.path, error.problem, error.advice)}
+
+
+def holds_case_folder(folder: Path, table: OrganTable, modalities: Sequence[str]) -> bool:
+    """Whether some folder below is a case."""
+    folders = [path for path in visible(folder) if path.is_dir()]
+    return any(
+        folder_case(path, table, modalities) is not None or holds_case_folder(path, table, modalities)
+        for path in folders
+    )
+
+
+def plain_cases(folder: Path) -> list[dict[str, Any]]:
+    """The volumes of a folder without case folders, each a CT alone."""
+    try:
+        return [{"case": item["case"], "ct": item["image"]} for item in find_cases(folder, kind="volume")]
+    except CaseError:
+        return []  # holds none: no case is lost
+
+
+def cases_below(folder: Path, table: OrganTable, modalities: Sequence[str]) -> list[dict[str, Any]]:
+    """Cases of a folder and of the folders below it; a volume that belongs to no case folder is a case of its own."""
+    item = folder_case(folder, table, modalities)
     if item is not None:
         return [item]
-    found = []
-    for path in visible(folder):
+    if not holds_case_folder(folder, table, modalities):
+        return plain_cases(folder)
+    found: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    slices: list[Path] = []
+    for path in without_results(visible(folder), left_out):
         if path.is_dir():
-            found += case_folders(path, table)
-        elif image_suffix(path) in VOLUME_SUFFIXES and not is_result(path):
+            found += cases_below(path, table, modalities)
+        elif image_suffix(path) in VOLUME_SUFFIXES:
             found.append({"case": stem(path), "ct": str(path)})
+        elif is_dicom(path):
+            slices.append(path)
+    if slices:
+        problem = (str(folder), "holds DICOM files beside the folders of cases", "put each series into its own folder")
+        found.append({"case": folder.name, "ct": str(folder), "problem": problem})
+    say_left_out(folder, left_out)
     return found
 
 
@@ -153,11 +183,18 @@ def with_unique_names(cases: list[dict[str, Any]], root: Path) -> list[dict[str,
     for longer in (in_folders, lambda case: f"{case['case']}_{image_suffix(Path(case['ct']))[1:].replace('.', '_')}"):
         counts = Counter(case["case"] for case in cases)
         cases = [case if counts[case["case"]] == 1 else {**case, "case": longer(case)} for case in cases]
-    return cases
+    counts = Counter(case["case"] for case in cases)
+    return [
+        case if counts[case["case"]] == 1 else {**case, "case": f"{case['case']}_{index}"}
+        for index, case in enumerate(cases)
+    ]
 
 
 def find_han_cases(
-    dataset_dir: str | os.PathLike, table: OrganTable, mr: str | os.PathLike | None = None
+    dataset_dir: str | os.PathLike,
+    table: OrganTable,
+    mr: str | os.PathLike | None = None,
+    modalities: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Cases of a data set, in the order of their paths.
 
@@ -165,6 +202,7 @@ def find_han_cases(
         dataset_dir: a CT (file or DICOM folder), a case folder, or a folder of such.
         table: organs whose contours count.
         mr: the MR of the only case, where its file lies elsewhere.
+        modalities: further ones that are looked for, such as "pet".
 
     Returns:
         dictionaries as :func:`case_of_folder` gives them; names of cases are unique.
@@ -173,7 +211,7 @@ def find_han_cases(
         CaseError: when there is none.
     """
     root = Path(dataset_dir)
-    found = with_unique_names(case_folders(root, table), root) if root.is_dir() else []
+    found = with_unique_names(cases_below(root, table, modalities), root) if root.is_dir() else []
     if not found:
         found = [{"case": item["case"], "ct": item["image"]} for item in find_cases(root, kind="volume")]
     if mr is not None:

@@ -13,16 +13,26 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Randomizable, Transform
 
-from .cases import find_han_cases
+from .cases import MR, find_han_cases
 from .contours import read_han_case, validity_mask
 from .labels_on_grid import labels_on_grid
 from .mr_registration import Alignment, align_mr
-from .network_input import AIR_HU, MR_SCALE, aligned_mr, as_volume, on_grid, windowed, working_grid
+from .network_input import (
+    AIR_HU,
+    MR_SCALE,
+    aligned_image,
+    as_volume,
+    masked_channels,
+    on_grid,
+    other_channels,
+    windowed,
+    working_grid,
+)
 from .organs import OrganTable, drawn_numbers
 from .phantoms.dataset import write_head_neck_dataset
 from .shared.geometry.frames import motion_lps_to_ras
 from .shared.io.errors import CaseError
-from .shared.io.itk_images import to_sitk
+from .shared.io.itk_images import read_image, to_sitk
 from .shared.io.prepared_folder import prepared_folder
 from .shared.training.seeding import mix_seed
 
@@ -85,6 +95,7 @@ def han_datalist(
     table: OrganTable,
     phantoms: int = 0,
     phantom_dir: str | os.PathLike = "",
+    modalities: Sequence[str] = (),
     shares: Sequence[float] = (0.6, 0.2, 0.2),
     seed: int = 0,
     limit: int = 0,
@@ -100,6 +111,7 @@ def han_datalist(
         table: organs that count.
         phantoms: number of procedural heads beside the patients.
         phantom_dir: where these are kept.
+        modalities: further ones that are looked for.
         shares: of training, validation and test.
         seed: of the split.
         limit: of the cases of each kind, spread evenly over the list; 0 for all.
@@ -112,9 +124,11 @@ def han_datalist(
         root = Path(dataset_dir)
         own = root / {"train": "train", "val": "validation", "test": "test"}[split]
         if (root / "train").is_dir() and (root / "validation").is_dir():
-            parts.append(check_reference(find_han_cases(own, table), own))
+            parts.append(check_reference(find_han_cases(own, table, modalities=modalities), own))
         else:
-            parts.append(split_cases(check_reference(find_han_cases(root, table), root), split, shares, seed))
+            parts.append(
+                split_cases(check_reference(find_han_cases(root, table, None, modalities), root), split, shares, seed)
+            )
     parts.append(split_cases(phantom_cases(phantoms, phantom_dir, table), split, (0.9, 0.1, 0.0), seed))
     if limit > 0:
         spread = [np.unique(np.linspace(0, len(part) - 1, min(limit, len(part))).astype(int)) for part in parts]
@@ -153,24 +167,30 @@ class PrepareHan(Transform):
         cache_dir: where prepared cases are kept, a folder each.
         spacing_mm: of the working grid.
         table: organs that count.
+        modalities: further images of a case, which lie in the world of the CT as their headers say.
 
-    Returns (of the call): "case"; "hu" int16 (x, y, z); "mr" uint8 (2, x, y, z), brightness and field of view times
-    255, empty (0, …) without an MR; "labels" uint8 (x, y, z); "valid" float32 (K,); "affine" (4, 4).
+    Returns (of the call): "case"; "hu" int16 (x, y, z); "mr" uint8 (C, x, y, z), what
+    :func:`~.network_input.other_channels` gives times 255, empty (0, …) for CT alone; "mr_channels", this C; "labels"
+    uint8 (x, y, z); "valid" float32 (K,); "affine" (4, 4).
 
     Raises:
         CaseError: for files that cannot be used.
     """
 
-    def __init__(self, cache_dir: str | os.PathLike, spacing_mm: float, table: OrganTable) -> None:
+    def __init__(
+        self, cache_dir: str | os.PathLike, spacing_mm: float, table: OrganTable, modalities: Sequence[str] = ()
+    ) -> None:
         self.cache_dir, self.spacing_mm, self.table = Path(cache_dir), float(spacing_mm), table
+        self.modalities = tuple(modalities)
 
     def key(self, case: Mapping[str, Any]) -> str:
         """Name of the folder in which a case is kept: changes with its files, the spacing and the table of organs."""
         organs = case.get("organs", {}).values()
-        paths = [*(case[k] for k in ("ct", "mr", "labels") if k in case), *organs]
+        paths = [*(case[k] for k in ("ct", MR, "labels", *self.modalities) if k in case), *organs]
         states = [os.stat(path) for path in paths]
         numbers = [PREPARATION, round(1000 * self.spacing_mm), *(int(s.st_mtime_ns) ^ s.st_size for s in states)]
-        table = [list(self.table.names.values()), {k: dict(v) for k, v in self.table.label_files.items()}]
+        files = {stem: dict(numbers) for stem, numbers in self.table.label_files.items()}
+        table = [list(self.table.names.values()), files, self.modalities]
         numbers += [*str(Path(case["ct"]).resolve()).encode(), *json.dumps(table).encode()]
         return f"{case['case']}-{mix_seed(*numbers):08x}"
 
@@ -183,14 +203,18 @@ class PrepareHan(Transform):
         hu = on_grid(ct, affine, size, AIR_HU)[0]
         np.save(folder / "hu.npy", hu.round().clamp(AIR_HU, 3071).to(torch.int16).numpy())
         np.save(folder / "labels.npy", linear_labels(as_volume(read.labels), affine, size))
-        mr = np.zeros((0, *size), np.uint8)
+        images: list[MetaTensor | None] = [None]
         if read.mr is not None:
             found = known_alignment(case, len(read.case)) or self.register(ct, read.mr)
-            if found.accepted:
-                moved = on_grid(aligned_mr(read.mr, found), affine, size, 0.0)
-                moved[1] = moved[1] > 0.5
-                mr = (moved.clamp(0, 1) * moved[1:] * MR_SCALE).round().to(torch.uint8).numpy()
-        np.save(folder / "mr.npy", mr)
+            images[0] = aligned_image(read.mr, found.matrix) if found.accepted else None
+        for name in self.modalities:
+            path = case.get(name)
+            images.append(None if path is None else aligned_image(read_image(path, allow_constant=True), np.eye(4)))
+        if any(image is not None for image in images):
+            others = (other_channels(images, affine, size) * MR_SCALE).round().to(torch.uint8).numpy()
+        else:
+            others = np.zeros((0, *size), np.uint8)
+        np.save(folder / "mr.npy", others)
         np.savez(folder / "known.npz", affine=affine, valid=validity_mask(read.valid, len(self.table)))
 
     @staticmethod
@@ -206,7 +230,10 @@ class PrepareHan(Transform):
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         folder = self.folder(data)
         known = np.load(folder / "known.npz")
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("hu", "mr", "labels")}
+        arrays: dict[str, Any] = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in ("hu", "mr", "labels")
+        }
+        arrays["mr_channels"] = 2 + len(self.modalities)
         return {"case": data["case"], **arrays, "affine": known["affine"], "valid": known["valid"]}
 
 
@@ -273,11 +300,10 @@ class WholeCase(Transform):
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         hu = torch.from_numpy(np.array(data["hu"]))[None].float()
-        mr = torch.zeros(2, *hu.shape[1:])
+        others = torch.zeros(data["mr_channels"], *hu.shape[1:])
         if len(data["mr"]):
-            mr = torch.from_numpy(np.array(data["mr"])).float() / MR_SCALE
-            mr = torch.cat([mr[:1], (mr[1:] > 0.5).float()])
-        image = torch.cat([windowed(hu, self.windows_hu), mr[:1] * mr[1:], mr[1:]])
+            others = masked_channels(torch.from_numpy(np.array(data["mr"])))
+        image = torch.cat([windowed(hu, self.windows_hu), others])
         labels = torch.from_numpy(np.array(data["labels"]))[None]
         valid = torch.from_numpy(np.array(data["valid"]))
         return {"case": data["case"], "image": image, "labels": labels, "valid": valid}

@@ -20,6 +20,7 @@ from scipy import ndimage
 from skimage.transform import SimilarityTransform
 from torch import Tensor, nn
 
+from .cases import MR
 from .labels_on_grid import labels_on_grid, target_box
 from .laterality import label_centres
 from .network_input import network_input
@@ -28,6 +29,7 @@ from .shared.engines.patches import network_device
 from .shared.geometry.frames import transform_points
 from .shared.geometry.grids import volume_affine
 from .shared.io.weights import load_network
+from .transforms import aligned
 
 Array = np.ndarray
 LEAST_ORGANS = 4  # that place the others
@@ -135,7 +137,7 @@ class FineLookd(MapTransform):
         spacing_mm: of the box.
         margin_mm: of the box around the expected centres.
         ct_key: the CT (1, X, Y, Z).
-        mr_key: the aligned MR, where there is one.
+        modalities: that the network sees beside CT and MR; they lie under "aligned_mr" and the like where they are.
 
     Parts of organs that are much smaller than the largest part are removed afterwards.
     """
@@ -149,14 +151,14 @@ class FineLookd(MapTransform):
         spacing_mm: float = 1.5,
         margin_mm: float = 18.0,
         ct_key: str = "original",
-        mr_key: str = "aligned_mr",
+        modalities: Sequence[str] = (),
     ) -> None:
         super().__init__(keys)
         self.network, self.inferer, self.table = network, inferer, table
         self.spacing_mm, self.margin_mm = float(spacing_mm), float(margin_mm)
-        self.ct_key, self.mr_key = ct_key, mr_key
+        self.ct_key, self.keys_of_others = ct_key, [aligned(name) for name in (MR, *modalities)]
 
-    def look(self, labels: Array, affine: Array, ct: MetaTensor, mr: MetaTensor | None) -> Array:
+    def look(self, labels: Array, affine: Array, ct: MetaTensor, others: Sequence[MetaTensor | None]) -> Array:
         """Label map (X, Y, Z) with its affine (4, 4) after the second look."""
         assert self.network is not None
         expected = expected_centres(label_centres(labels, affine), self.table)
@@ -166,7 +168,7 @@ class FineLookd(MapTransform):
         box = target_box(grid, size, affine, labels.shape)
         if box is None:
             return labels
-        image = network_input(ct, mr, grid, size, self.table.windows_hu)[None].to(network_device(self.network))
+        image = network_input(ct, others, grid, size, self.table.windows_hu)[None].to(network_device(self.network))
         with torch.no_grad():
             scores = torch.as_tensor(self.inferer(image, self.network))[0].float().softmax(dim=0)
         moved = affine.copy()
@@ -180,6 +182,7 @@ class FineLookd(MapTransform):
             first: MetaTensor = output[key]
             labels = first.as_tensor()[0].cpu().numpy()
             if self.network is not None:
-                labels = self.look(labels, volume_affine(first), output[self.ct_key], output.get(self.mr_key))
+                others = [output.get(name) for name in self.keys_of_others]
+                labels = self.look(labels, volume_affine(first), output[self.ct_key], others)
             output[key] = MetaTensor(torch.from_numpy(without_islands(labels))[None], meta=dict(first.meta))
         return output

@@ -1,7 +1,7 @@
 """From a CT and its MR to the input of the network, one way for training and inference.
 
-Channels: CT in windows of HU, T1, field of view of the T1; each 0 to 1. The grids are isotropic and run along the axes
-of the patient (RAS), wherever the axes of the files point.
+Channels: CT in windows of HU, T1, further modalities, where any of these sees; each 0 to 1. The grids are isotropic and
+run along the axes of the patient (RAS), wherever the axes of the files point.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from scipy import ndimage
 from torch import Tensor
 
-from .mr_registration import Alignment, mr_level
+from .mr_registration import mr_level
 from .shared.geometry.frames import box_grid, lps_to_ras, ras_to_lps
 from .shared.geometry.grids import axis_order, resample_aligned, to_grid, volume_affine
 from .shared.geometry.volume_box import cut_box, volume_bounds
@@ -66,12 +66,13 @@ def as_volume(image: sitk.Image) -> MetaTensor:
     return MetaTensor(torch.from_numpy(array)[None], affine=torch.as_tensor(lps_to_ras(index_matrix(image))))
 
 
-def aligned_mr(mr: sitk.Image, alignment: Alignment) -> MetaTensor:
-    """An accepted MR as (2, X, Y, Z) float32 in the world of the CT: brightness from 0 to 1, and ones where it sees.
+def aligned_image(mr: sitk.Image, matrix: np.ndarray) -> MetaTensor:
+    """An MR or another modality as (2, X, Y, Z) float32 in the world of the CT: brightness 0 to 1, ones where it sees.
 
-    Its grid moves, its voxels stay as they are. Air becomes 0 and the brightest half percent of the head 1.
+    Its grid is moved by a matrix (4, 4) in LPS mm, its voxels stay as they are. Air becomes 0 and the brightest half
+    percent of the head 1.
     """
-    volume = as_volume(move_image(sitk.Cast(mr, sitk.sitkFloat32), alignment.matrix))
+    volume = as_volume(move_image(sitk.Cast(mr, sitk.sitkFloat32), matrix))
     level = mr_level(mr)
     values = volume.as_tensor()
     head = values[values > level]
@@ -110,27 +111,58 @@ def on_grid(volume: MetaTensor, affine: np.ndarray, size: tuple[int, ...], fill:
     return torch.from_numpy(np.stack([sitk.GetArrayFromImage(image).T for image in images]))
 
 
+def other_channels(volumes: Sequence[MetaTensor | None], affine: np.ndarray, size: tuple[int, ...]) -> Tensor:
+    """Modalities beside the CT on a grid.
+
+    Args:
+        volumes: as :func:`aligned_image` gives them, None for one that is not there.
+        affine: (4, 4) of an isotropic RAS grid.
+        size: of the grid.
+
+    Returns:
+        (len(volumes) + 1, *size) float32: each from 0 to 1, 0 outside of its field of view; then 1 where any of them
+        sees, 0 elsewhere.
+    """
+    channels, seen = [], torch.zeros(1, *size)
+    for volume in volumes:
+        if volume is None:
+            channels.append(torch.zeros(1, *size))
+            continue
+        moved = on_grid(volume, affine, size, 0.0)
+        inside = (moved[1:] > 0.5).float()
+        channels.append(moved[:1].clamp(0, 1) * inside)
+        seen = torch.maximum(seen, inside)
+    return torch.cat([*channels, seen])
+
+
+def masked_channels(stored: Tensor) -> Tensor:
+    """What :func:`other_channels` gave, float32, from the bytes (C, *) that were kept of it, perhaps interpolated."""
+    values = stored.float() / MR_SCALE
+    seen = (values[-1:] > 0.5).float()
+    return torch.cat([values[:-1] * seen, seen])
+
+
 def network_input(
-    ct: MetaTensor, mr: MetaTensor | None, affine: np.ndarray, size: tuple[int, ...], windows_hu: Windows
+    ct: MetaTensor,
+    others: Sequence[MetaTensor | None],
+    affine: np.ndarray,
+    size: tuple[int, ...],
+    windows_hu: Windows,
 ) -> Tensor:
     """Input of the network on a grid.
 
     Args:
         ct: (1, X, Y, Z) HU in any orientation.
-        mr: as :func:`aligned_mr` gives it, None for CT alone.
+        others: the MR and further modalities, as :func:`other_channels` takes them.
         affine: (4, 4) of an isotropic RAS grid.
         size: of the grid.
         windows_hu: of the CT.
 
     Returns:
-        (windows + 2, *size) float32, 0 to 1. The MR is 0 outside of its field of view.
+        (windows + len(others) + 1, *size) float32, 0 to 1.
     """
     windows = windowed(on_grid(ct, affine, size, AIR_HU), windows_hu)
-    if mr is None:
-        return torch.cat([windows, torch.zeros(2, *size)])
-    moved = on_grid(mr, affine, size, 0.0)
-    seen = (moved[1:] > 0.5).float()
-    return torch.cat([windows, moved[:1].clamp(0, 1) * seen, seen])
+    return torch.cat([windows, other_channels(others, affine, size)])
 
 
 def working_grid(ct: MetaTensor, spacing_mm: float) -> tuple[np.ndarray, tuple[int, int, int]]:

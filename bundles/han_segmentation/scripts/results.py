@@ -23,12 +23,15 @@ from .shared.geometry.frames import voxel_sizes
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
 from .shared.io.cases import is_series
-from .shared.io.errors import CaseError
+from .shared.io.intake import with_facts
 from .shared.io.json_files import write_json
 from .shared.pictures.files import save_picture
 
 POSTFIX = "segmentation"
 THICK_MM = 4.0
+MULTI_FRAME = (
+    "no RT structure set: contours cannot name the frames of a multi-frame CT, convert it to one file per slice"
+)
 
 
 def touching_ends(labels: np.ndarray, affine: np.ndarray) -> list[int]:
@@ -99,8 +102,8 @@ def picture_title(document: Mapping[str, Any]) -> list[str]:
 class HanResultsd(MapTransform):
     """Write what is known about the label map of a case, and prepare it for being saved.
 
-    Everything is made before the first file is written: a case leaves all of its files or none. Where only the
-    structure set cannot be made, the others are written and a warning says so.
+    Everything is made before the first file is written: a case leaves all of its files or none. A multi-frame CT gets
+    no structure set, which a warning says.
 
     Args:
         keys: label map (1, X, Y, Z) on the grid of the CT, a MetaTensor.
@@ -141,10 +144,9 @@ class HanResultsd(MapTransform):
         assert self.output_dir is not None
         source, structures = str(ct.meta.get("filename_or_obj", "")), None
         if is_series(source):
-            try:
-                structures = structure_set(labels.as_tensor()[0].cpu().numpy(), Series.read(source), self.table)
-            except CaseError as error:
-                document["warnings"].append(f"no RT structure set could be made: {error.problem}")
+            structures = structure_set(labels.as_tensor()[0].cpu().numpy(), Series.read(source), self.table)
+        elif ct.meta.get("modality"):  # DICOM all the same
+            document["warnings"].append(MULTI_FRAME)
         picture = han_picture(ct, labels, self.table, picture_title(document))
         write_json(self.output_dir / f"{case}_{POSTFIX}.json", document)
         save_picture(picture, self.output_dir / f"{case}_preview.png")
@@ -164,6 +166,7 @@ class HanResultsd(MapTransform):
             renamed = output.get(self.renamed_key, [])
             output[self.renamed_key] = [organs for organs in renamed if set(organs) <= set(self.shown)]
             document = self.document(case, labels.as_tensor()[0].numpy(), volume_affine(labels), output)
+            document = with_facts(document, ct)
             if self.output_dir is not None and "case" in output:
                 self.write(case, ct, labels, document)
                 labels = MetaTensor(labels, meta={**labels.meta, "filename_or_obj": source})

@@ -26,7 +26,6 @@ from .shared.geometry.frames import lps_to_ras, transform_points
 from .shared.io.cases import series_slices
 from .shared.io.dicom import read_header
 from .shared.io.dicom_series import series_stack
-from .shared.io.errors import CaseError
 
 PATIENT_TAGS = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 STUDY_TAGS = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
@@ -52,12 +51,9 @@ class Series:
         """Headers of a folder that was read as a volume before.
 
         Raises:
-            CaseError: for one multi-frame file, whose frames a contour cannot name, and where nothing can be read.
+            CaseError: where nothing can be read.
         """
-        files = series_slices(folder)
-        if len(files) == 1:
-            raise CaseError(files[0].path, "is a single multi-frame file", "convert it to one file per slice")
-        slices, affine = series_stack(Path(folder), files)
+        slices, affine = series_stack(Path(folder), series_slices(folder))
         return cls([read_header(s.path, SLICE_TAGS, stop_before_pixels=True) for s in slices], lps_to_ras(affine))
 
 

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from .augmentation import crop_box
 from .data import PrepareHan
-from .network_input import AIR_HU, MR_SCALE, windowed
+from .network_input import AIR_HU, masked_channels, windowed
 from .organs import OrganTable
 from .shared.engines.settings import flag
 from .shared.geometry.frames import plain_tensor
-
-CHANNELS = (0, -2)  # of the 3-D network's input: soft tissue and T1
 
 
 class RecentCases(Transform):
@@ -60,7 +58,7 @@ def organ_weights(
         cases: of the training; for each organ those count in which it was contoured.
         prepare: makes and opens a case.
         table: of the organs.
-        most: upper limit, against organs of a few voxels; what occurs nowhere has it as well.
+        most: upper limit, against organs of a few voxels.
     """
     inside, voxels = np.zeros(len(table) + 1), np.zeros(len(table) + 1)
     for case in cases:
@@ -107,8 +105,8 @@ class SliceSample(Transform):
         hu = torch.from_numpy(crop_box(data["hu"], first, block, AIR_HU)[..., 0])[None].float()
         mr = torch.zeros(2, self.size, self.size)
         if len(data["mr"]):
-            mr = torch.from_numpy(crop_box(data["mr"], first, block, 0)[..., 0]).float() / MR_SCALE
-        image = torch.cat([windowed(hu, self.windows_hu), mr[:1] * (mr[1:] > 0.5)])
+            mr = masked_channels(torch.from_numpy(crop_box(data["mr"], first, block, 0)[..., 0]))
+        image = torch.cat([windowed(hu, self.windows_hu), mr[:1]])
         marks = torch.from_numpy(crop_box(labels, first, block, 0)[..., 0])[None]
         valid = torch.from_numpy(np.array(data["valid"]))
         return {"case": data["case"], "image": image, "labels": marks, "valid": valid}
@@ -118,6 +116,7 @@ class SliceInferer(Inferer):
     """Runs a 2-D network on every axial slice of a volume.
 
     Args:
+        table: whose windows are the first channels of the input; the T1 follows them.
         size: rows and columns that the network takes; slices are centred in it, what does not fit is background.
         batch_size: slices at a time.
         amp: whether to reduce the precision.
@@ -126,12 +125,13 @@ class SliceInferer(Inferer):
     has to be more likely than not.
     """
 
-    def __init__(self, size: int = 224, batch_size: int = 4, amp: bool = True) -> None:
+    def __init__(self, table: OrganTable, size: int = 224, batch_size: int = 4, amp: bool = True) -> None:
         super().__init__()
+        self.channels = [0, len(table.windows_hu)]  # soft tissue and T1
         self.size, self.batch_size, self.amp = int(size), int(batch_size), flag("amp", amp)
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        volume = plain_tensor(inputs)[0, list(CHANNELS)]
+        volume = plain_tensor(inputs)[0, self.channels]
         room = [self.size - n for n in volume.shape[2:0:-1]]
         pad = [share for free in room for share in (free // 2, free - free // 2)]
         slices = F.pad(volume.permute(3, 0, 1, 2), pad)  # a negative pad crops

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from .cases import find_han_cases
+from .cases import MR, find_han_cases
 from .contours import check_hu
 from .mr_registration import Alignment, align_mr
-from .network_input import AIR_HU, aligned_mr, network_input, on_grid, working_grid
+from .network_input import AIR_HU, aligned_image, network_input, on_grid, working_grid
 from .organs import OrganTable
 from .shared.engines.settings import flag
 from .shared.geometry.frames import voxel_sizes
-from .shared.io.errors import CaseError
+from .shared.io.errors import CaseError, one_line
 from .shared.io.itk_images import read_image, to_sitk
 
 REGISTRATION_MM = 2.0  # voxels of the CT to which the MR is registered
@@ -29,21 +30,30 @@ ORIGINAL = "original"
 
 
 def inference_cases(
-    dataset_dir: str | os.PathLike, table: OrganTable, mr: str | os.PathLike | None = None
+    dataset_dir: str | os.PathLike,
+    table: OrganTable,
+    mr: str | os.PathLike | None = None,
+    modalities: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Cases of a CT, a case folder, or a folder of such, for inference.
 
     Args:
-        dataset_dir, table, mr: as :func:`~.cases.find_han_cases` takes them.
+        dataset_dir, table, mr, modalities: as :func:`~.cases.find_han_cases` takes them.
 
     Returns:
-        "case", "image" (the CT) and where there is one "mr"; "problem" instead of that for a folder that is wrong.
+        "case", "image" (the CT) and where there are such "mr" and the further modalities; "problem" for a folder that
+        is wrong.
     """
-    kept = ("mr", "problem")
+    kept = (MR, *modalities, "problem")
     return [
         {"image": item["ct"], "case": item["case"], **{key: item[key] for key in kept if key in item}}
-        for item in find_han_cases(dataset_dir, table, mr)
+        for item in find_han_cases(dataset_dir, table, mr, modalities)
     ]
+
+
+def aligned(modality: str) -> str:
+    """Key of an image of a modality in the world of the CT."""
+    return f"aligned_{modality}"
 
 
 class RefuseWrongCase(Transform):
@@ -66,12 +76,29 @@ def check_ct(ct: MetaTensor) -> None:
         CaseError: values that are no HU, or a volume that is too thin.
     """
     path = str(ct.meta.get("filename_or_obj", "CT"))
+    modality = str(ct.meta.get("modality") or "CT")
+    if modality != "CT":
+        raise CaseError(path, f"is {modality} and no CT by its header", "give the CT of the patient")
     check_hu(path, float(ct.min()))
     spacing = voxel_sizes(np.asarray(ct.affine))
     extent = spacing * np.array(ct.shape[1:])
     if extent.min() < LEAST_MM:
         shown = " x ".join(f"{length:.0f}" for length in extent)
         raise CaseError(path, f"is only {shown} mm in size", "give the whole CT of the head and neck")
+
+
+def read_beside(path: str) -> sitk.Image:
+    """An image beside the CT; whatever goes wrong with it is said of its own file.
+
+    Raises:
+        CaseError: for a file that cannot be read.
+    """
+    try:
+        return read_image(path, allow_constant=True)
+    except CaseError:
+        raise
+    except Exception as error:
+        raise CaseError(path, f"cannot be read ({one_line(str(error))[:120]})", "convert it again") from error
 
 
 def register_mr(ct: MetaTensor, path: str) -> tuple[MetaTensor | None, dict[str, Any]]:
@@ -82,16 +109,17 @@ def register_mr(ct: MetaTensor, path: str) -> tuple[MetaTensor | None, dict[str,
         path: of the MR.
 
     Returns:
-        as :func:`~.network_input.aligned_mr` gives it, None where it does not fit; what the user should know: "used",
-        "file", quality figures, the matrix from LPS mm of the MR to those of the CT, "reason" of a refusal, "warnings".
+        as :func:`~.network_input.aligned_image` gives it, None where it does not fit; what the user should know:
+        "used", "file", quality figures, the matrix from LPS mm of the MR to those of the CT, "reason" of a refusal,
+        "warnings".
 
     Raises:
         CaseError: for a file that cannot be read.
     """
-    mr = read_image(path, allow_constant=True)
+    mr = read_beside(path)
     affine, size = working_grid(ct, REGISTRATION_MM)
     found = align_mr(to_sitk(on_grid(ct, affine, size, AIR_HU)[0].numpy(), affine), mr)
-    return (aligned_mr(mr, found) if found.accepted else None), mr_report(path, found)
+    return (aligned_image(mr, found.matrix) if found.accepted else None), mr_report(path, found)
 
 
 def mr_report(path: str, found: Alignment) -> dict[str, Any]:
@@ -116,22 +144,27 @@ class HanInputd(MapTransform):
         keys: the CT (1, X, Y, Z), which stays under "original".
         spacing_mm: of the working grid.
         table: whose windows show the CT.
-        mr_key: path of the MR.
-        use_mr: whether to use it.
+        use_mr: whether to use the MR under "mr".
+        modalities: keys of further images, which lie in the world of the CT as their headers say.
 
     "image" becomes (channels, x, y, z) on the working grid, a MetaTensor. Adds "mr_report" as JSON text, and
-    "aligned_mr" where there is one that fits.
+    "aligned_mr" and the like for what is there and fits.
 
     Raises:
         CaseError: for what is no CT of a head or neck, or an MR that cannot be read.
     """
 
     def __init__(
-        self, keys: KeysCollection, spacing_mm: float, table: OrganTable, mr_key: str = "mr", use_mr: bool = True
+        self,
+        keys: KeysCollection,
+        spacing_mm: float,
+        table: OrganTable,
+        use_mr: bool = True,
+        modalities: Sequence[str] = (),
     ) -> None:
         super().__init__(keys)
         self.windows_hu = table.windows_hu
-        self.spacing_mm, self.mr_key, self.use_mr = spacing_mm, mr_key, flag("use_mr", use_mr)
+        self.spacing_mm, self.use_mr, self.modalities = spacing_mm, flag("use_mr", use_mr), tuple(modalities)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         output = dict(data)
@@ -139,14 +172,15 @@ class HanInputd(MapTransform):
             ct: MetaTensor = output[key]
             output[ORIGINAL] = ct
             check_ct(ct)
-            mr, report = None, {"used": False}
-            if self.use_mr and self.mr_key in output:
-                mr, report = register_mr(ct, str(output[self.mr_key]))
+            images, report = {}, {"used": False}
+            if self.use_mr and MR in output:
+                images[MR], report = register_mr(ct, str(output[MR]))
+            for name in (name for name in self.modalities if name in output):
+                images[name] = aligned_image(read_beside(str(output[name])), np.eye(4))
             affine, size = working_grid(ct, self.spacing_mm)
-            output[key] = MetaTensor(
-                network_input(ct, mr, affine, size, self.windows_hu), affine=torch.as_tensor(affine)
-            )
+            others = [images.get(name) for name in (MR, *self.modalities)]
+            image = network_input(ct, others, affine, size, self.windows_hu)
+            output[key] = MetaTensor(image, affine=torch.as_tensor(affine))
             output["mr_report"] = json.dumps(report)
-            if mr is not None:
-                output["aligned_mr"] = mr
+            output |= {aligned(name): volume for name, volume in images.items() if volume is not None}
         return output

@@ -50,7 +50,7 @@ def make_data(bundle: Path, folder: Path) -> Data:
 
 def check_result(content: Mapping[str, Any]) -> None:
     """The JSON beside a label map: all names, volumes of organs of these names, what became of the MR, warnings."""
-    assert {"case", "labels", "learned_from", "volumes_ml", "mr", "warnings"} == set(content)
+    assert {"case", "labels", "learned_from", "volumes_ml", "mr", "orientation", "warnings"} <= set(content)
     assert content["labels"] == {str(number): name for number, name in NAMES.items()}
     assert list(content["learned_from"]) == list(NAMES.values()) and len(set(content["learned_from"].values())) == 2
     assert set(content["volumes_ml"]) <= set(NAMES.values())
