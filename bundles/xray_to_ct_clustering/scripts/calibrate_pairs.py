@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .appearance import VIEWS, Appearance
-from .evidence import AcceptanceLimits, compare_views
+from .evidence import EvidenceLimits, compare_views
 from .intake import Options, read_view
 from .pair_agreement import OTHERS, pair_agreement, profile_correlations
 from .render_pairs import INFERENCE, read_setup
@@ -29,7 +29,7 @@ LIMITS = (0.0, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1)
 
 def accepted(views: list[PositionedView], model: Appearance, limit: float) -> bool:
     """Whether the checks before the prediction accept a pair."""
-    limits = AcceptanceLimits(pair_agreement=limit)
+    limits = EvidenceLimits(pair_agreement=limit)
     return not limits.reasons(compare_views(views, model), (1.0, 1.0))
 
 
