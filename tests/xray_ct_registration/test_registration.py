@@ -107,6 +107,20 @@ def test_verdict_names_the_reason() -> None:
         assert not verdict.accepted and word in verdict.reasons[0]
 
 
+def test_a_right_start_is_not_left_for_a_worse_pose(monkeypatch) -> None:
+    """The refinement is made to end elsewhere."""
+    true = a_pose(1)
+    aside = true + torch.tensor([0.05, -0.04, 0.03, 5.0, 12.0, -4.0])
+
+    def astray(starts, *args, **kwargs):
+        return aside.expand_as(starts).clone(), torch.zeros(len(starts)).double()
+
+    monkeypatch.setattr("bundles.xray_ct_registration.scripts.register.climb", astray)
+    weak = Schedule(starts=1, coarse=(2.0, 1), middle=(1.5, 1), keep=1, settle=1, fine=((1.0, 1),), pixel_mm=1.0)
+    result = register(patient(), [view_at(true)], SPACE, schedule=weak, start=pose_of(true))
+    assert result.start == "given" and mtre(patient(), result.camera_to_world, pose_of(true)) < 0.1
+
+
 def test_noise_is_rejected() -> None:
     noise = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
     result = register(patient(), [make_view(noise, DETECTOR)], SPACE, schedule=SCHEDULE)

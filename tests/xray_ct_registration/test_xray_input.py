@@ -239,3 +239,24 @@ def test_a_list_of_views_that_cannot_be_is_refused(tmp_path, change, says):
     (tmp_path / "views.json").write_text(json.dumps({"views": views}))
     with pytest.raises(CaseError, match=f"views.json: .*{says}"):
         registration_cases(tmp_path)
+
+
+def test_a_mask_by_file_leaves_part_of_the_x_ray_out(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 255, (60, 50)).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    (tmp_path / "masks").mkdir()
+    counts = np.full((60, 50), 255, dtype=np.uint8)
+    counts[20:40, 10:30] = 0
+    Image.fromarray(counts).save(tmp_path / "masks" / "a_mask.png")
+    case = {"image": str(tmp_path / "a.png"), "case": "a"}
+    geometry = {"sdd": 1000.0, "pixel_spacing": 0.5}
+    whole = LoadViews(**geometry)(case)["image"].meta["views"][0].mask
+    for given in (tmp_path / "masks", tmp_path / "masks" / "a_mask.png"):
+        mask = LoadViews(**geometry, xray_mask=given)(case)["image"].meta["views"][0].mask
+        assert float(mask[..., 20:40, 10:30].max()) == 0 < float(whole[..., 20:40, 10:30].min())
+        assert torch.equal(mask[..., 40:, :], whole[..., 40:, :])
+    Image.fromarray(counts[:30]).save(tmp_path / "masks" / "a_mask.png")
+    with pytest.raises(CaseError, match="30 x 50 pixels for an X-ray of 60 x 50"):
+        LoadViews(**geometry, xray_mask=tmp_path / "masks")(case)
+    with pytest.raises(CaseError, match="no such mask"):
+        LoadViews(**geometry, xray_mask=tmp_path / "nowhere")

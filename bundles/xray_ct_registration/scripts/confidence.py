@@ -24,6 +24,9 @@ class AcceptanceLimits:
         gradient: largest gradient of the similarity, per step of 0.01 rad and 1 mm: larger, it has not converged.
         excess: how far the pose may lie outside of the pose space, as a share of its half widths.
         exposed: least share of the image that is exposed.
+        bone_similarity: as ``similarity``, around the shadow of a single bone, over which others lie.
+        bone_margin: how much less similar another pose of a single bone has to be to be ignored.
+        bone_gradient: as ``gradient``, per step of a hundredth of the bone's size.
     """
 
     similarity: float = 0.975
@@ -32,6 +35,9 @@ class AcceptanceLimits:
     gradient: float = 5e-3
     excess: float = 0.3
     exposed: float = 0.25
+    bone_similarity: float = 0.4
+    bone_margin: float = 0.03
+    bone_gradient: float = 2e-2
 
 
 @dataclass(frozen=True)

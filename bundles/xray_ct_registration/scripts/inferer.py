@@ -27,7 +27,9 @@ def load_regressor(
 
 
 class RegistrationInferer(Inferer):
-    """Registers the views of a case, in the metadata of its image, to the CT; see `register.register`.
+    """Registers the views of a case to the CT; see `register.register`.
+
+    The metadata of the image hold the ``views`` and, where a pose is given to begin with, ``start``.
 
     Args:
         patient: the CT.
@@ -36,9 +38,9 @@ class RegistrationInferer(Inferer):
         schedule: how it is run.
         limits: of the confidence.
         multistart: whether the whole space may be searched.
-        start: camera pose (4, 4) to begin at.
         backend: of the renderer.
         use_network: False for a search without the network.
+        single_bone: see `register.register`.
     """
 
     def __init__(
@@ -49,14 +51,14 @@ class RegistrationInferer(Inferer):
         schedule: Schedule | None = None,
         limits: AcceptanceLimits | None = None,
         multistart: bool = True,
-        start: Tensor | None = None,
         backend: str | None = None,
         use_network: bool = True,
+        single_bone: bool | str = "auto",
     ) -> None:
         super().__init__()
         self.patient, self.space, self.trained = patient, space, trained
         self.schedule, self.limits, self.multistart = schedule or Schedule(), limits or AcceptanceLimits(), multistart
-        self.start, self.backend, self.use_network = start, backend, use_network
+        self.single_bone, self.backend, self.use_network = single_bone, backend, use_network
 
     def __call__(  # type: ignore[override]
         self, inputs: MetaTensor, network: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any
@@ -71,6 +73,7 @@ class RegistrationInferer(Inferer):
             self.schedule,
             self.limits,
             self.multistart,
-            self.start,
+            inputs.meta.get("start"),
             backend=self.backend,
+            single_bone=self.single_bone,
         )

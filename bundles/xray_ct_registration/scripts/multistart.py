@@ -71,7 +71,7 @@ def search(
     detector = small.detector
     grid = replace(space, range_mm=(0.0, space.range_mm[1], 0.0)).grid([*STEPS[:3], 1.0, STEPS[3], 1.0])
     coarse = patient.coarser(0.8 * max(detector.pixel_mm))
-    nearest = max(1.0, float(abs(space.middle[4])) - space.range_mm[1])
+    nearest = max(1.0, space.distance_mm - space.range_mm[1])
     magnified = detector.sdd / nearest
     margin = (
         math.ceil(space.range_mm[2] * magnified / detector.pixel_mm[1]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,8 @@ from .shared.io.volumes import VolumeReader
 
 BONE_HU = 250.0
 TARGETS = 400  # points of the patient by which a pose is measured
+TISSUE_HU = -300.0  # anything but air and lung
+ALONE = 0.4  # share of bone in all tissue from which on a CT holds bone alone; 0.08 in a chest
 AIR_HU = -400.0  # a CT whose maximum lies below it holds no patient
 
 
@@ -33,6 +35,7 @@ class PatientModel:
         isocenter: (3,) float64 [RAS mm], the centre of the grid: the origin of pose parameters.
         targets: (N, 3) float64 [RAS mm], points of the patient's skeleton.
         path: where it comes from.
+        alone: whether it is bone cut out of its surroundings.
     """
 
     attenuation: Tensor
@@ -40,6 +43,7 @@ class PatientModel:
     isocenter: Tensor
     targets: Tensor
     path: str = ""
+    alone: bool = False
 
     @property
     def spacing_mm(self) -> Tensor:
@@ -51,6 +55,11 @@ class PatientModel:
         """Distance from the isocentre to the corners [mm]."""
         size = torch.tensor(self.attenuation.shape[1:], dtype=torch.float64)
         return float((size * self.spacing_mm).norm() / 2)
+
+    @property
+    def extent_mm(self) -> float:
+        """Largest distance of a target from the isocentre [mm]."""
+        return float((self.targets - self.isocenter).norm(dim=-1).max())
 
     def coarser(self, spacing_mm: float) -> PatientModel:
         """The same CT with voxels averaged to about ``spacing_mm``; the same object where they are that large."""
@@ -64,7 +73,7 @@ class PatientModel:
         pooled = F.avg_pool3d(padded, factors)[0].contiguous()
         scale = torch.diag(torch.tensor([*factors, 1.0], dtype=torch.float64))
         scale[:3, 3] = (torch.tensor(factors, dtype=torch.float64) - 1) / 2
-        return PatientModel(pooled, self.affine @ scale, self.isocenter, self.targets, self.path)
+        return replace(self, attenuation=pooled, affine=self.affine @ scale)
 
     def targets_in(self, camera_to_world: Tensor) -> Tensor:
         """The targets (N, 3) [mm] in the frame of a camera (4, 4)."""
@@ -73,7 +82,7 @@ class PatientModel:
 
     def to(self, device: torch.device) -> PatientModel:
         """On a device; the geometry stays in float64 on the CPU."""
-        return PatientModel(self.attenuation.to(device), self.affine, self.isocenter, self.targets, self.path)
+        return replace(self, attenuation=self.attenuation.to(device))
 
 
 def _targets(hu: Tensor, affine: Tensor) -> Tensor:
@@ -106,7 +115,9 @@ def make_patient(
         hu = torch.where(plain_tensor(mask) > 0, hu, -1000.0)
     centre = (torch.tensor(hu.shape[1:], dtype=torch.float64) - 1) / 2
     isocenter = transform_points(affine, centre)
-    return PatientModel(attenuation.contiguous(), affine, isocenter, _targets(hu[0], affine), path)
+    bone_share = float((hu > BONE_HU).sum()) / max(1.0, float((hu > TISSUE_HU).sum()))
+    alone = mask is not None or bone_share > ALONE
+    return PatientModel(attenuation.contiguous(), affine, isocenter, _targets(hu[0], affine), path, alone)
 
 
 def load_patient(

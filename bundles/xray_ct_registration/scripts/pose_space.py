@@ -43,9 +43,19 @@ class PoseSpace:
         return torch.tensor([*angles, self.center_mm[0], sign * self.center_mm[1], self.center_mm[2]]).double()
 
     @property
+    def distance_mm(self) -> float:
+        """Of the isocentre from the source, in the middle of the box [mm]."""
+        return abs(float(self.center_mm[1]))
+
+    @property
     def half_width(self) -> Tensor:
         """Half widths (6,) float64 [rad, mm]."""
         return torch.tensor([*[math.radians(a) for a in self.range_deg], *self.range_mm]).double()
+
+    @property
+    def units(self) -> Tensor:
+        """Steps (6,) [rad, mm] of the refinement: learning rates, and the scale of all parameters."""
+        return torch.tensor([0.01, 0.01, 0.01, 1.0, 1.0, 1.0], dtype=torch.float64)
 
     def to_pose(self, parameters: Tensor, isocenter: Tensor) -> Tensor:
         """Camera poses (B, 4, 4) [RAS mm] of parameters (B, 6) [rad, mm]."""

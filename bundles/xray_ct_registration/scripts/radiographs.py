@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
+from PIL import Image
 
 from .shared.io.cases import find_cases
 from .shared.io.errors import CaseError
+from .shared.io.file_names import image_stem
 from .shared.xray.attenuation import Absorbing
 from .shared.xray.geometry import pose_from_header
 from .views import make_view
 from .xray_input import read_view
 
 ADVICE = 'give [{"image": file, "camera_to_first": 4x4 matrix}, ...] under "views"'
+MIRRORS = "mirrors"
+MASK_ADVICE = "give a picture of the size of the X-ray, 0 where it does not count, or a folder of <X-ray>_mask.png"
 
 
 def read_views(path: Path) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def rigid_problem(matrix: torch.Tensor) -> str:
         return "has another last row than 0 0 0 1"
     if not torch.allclose(turn @ turn.mT, torch.eye(3, dtype=matrix.dtype), atol=1e-3):
         return "is not rigid"
-    return "" if torch.linalg.det(turn) > 0 else "mirrors"
+    return "" if torch.linalg.det(turn) > 0 else MIRRORS
 
 
 def registration_cases(dataset_dir: str | os.PathLike) -> list[dict[str, Any]]:
@@ -86,6 +92,8 @@ class LoadViews(Transform):
         sdd: source-to-detector distance [mm].
         pixel_spacing: distance of rows and columns [mm], or one number.
         absorbing: see `shared.xray.intake.Given`.
+        xray_mask: picture that is 0 where an X-ray does not count (metal, hands), or a folder with
+            ``<name of the X-ray>_mask.png`` for some of them.
     """
 
     def __init__(
@@ -93,7 +101,11 @@ class LoadViews(Transform):
         sdd: float | None = None,
         pixel_spacing: float | Sequence[float] | None = None,
         absorbing: Absorbing = "auto",
+        xray_mask: str | os.PathLike | None = None,
     ) -> None:
+        if xray_mask is not None and not Path(xray_mask).exists():
+            raise CaseError(xray_mask, "no such mask", MASK_ADVICE)
+        self.xray_mask = None if xray_mask is None else Path(xray_mask)
         self.sdd, self.pixel_spacing, self.absorbing = sdd, pixel_spacing, absorbing
 
     def __call__(self, data: Mapping[Any, Any]) -> dict[Hashable, Any]:
@@ -107,7 +119,9 @@ class LoadViews(Transform):
         views, intake = [], []
         for path, pose in zip(paths, poses, strict=True):
             xray, detector = read_view(path, self.sdd, self.pixel_spacing, self.absorbing)
-            views.append(make_view(torch.from_numpy(xray.pixels), detector, pose))
+            view = make_view(torch.from_numpy(xray.pixels), detector, pose)
+            counts = read_mask(self.xray_mask, Path(path), (detector.rows, detector.columns))
+            views.append(view if counts is None else replace(view, mask=view.mask * counts))
             c_arm = pose_from_header(xray.header)
             intake.append(
                 {
@@ -123,6 +137,28 @@ class LoadViews(Transform):
             )
         meta = {"filename_or_obj": paths[0], "views": views, "paths": paths, "intake": intake}
         return {**data, "image": MetaTensor(views[0].image[0].mT.contiguous(), meta=meta)}
+
+
+def read_mask(given: Path | None, image: Path, shape: tuple[int, int]) -> torch.Tensor | None:
+    """Mask (1, 1, rows, columns) float32 of an X-ray, 1 where it counts; None where there is none.
+
+    Raises:
+        CaseError: where it is no picture, of another size, or 0 everywhere.
+    """
+    if given is None:
+        return None
+    path = given / f"{image_stem(image)}_mask.png" if given.is_dir() else given
+    if given.is_dir() and not path.is_file():
+        return None
+    try:
+        with Image.open(path) as picture:
+            counts = np.asarray(picture.convert("L")) > 0
+    except OSError as error:
+        raise CaseError(path, "is no picture", MASK_ADVICE) from error
+    if counts.shape != shape or not counts.any():
+        problem = f"has {counts.shape[0]} x {counts.shape[1]} pixels for an X-ray of {shape[0]} x {shape[1]}"
+        raise CaseError(path, problem if counts.shape != shape else "is 0 everywhere", MASK_ADVICE)
+    return torch.from_numpy(counts.astype(np.float32))[None, None]
 
 
 def only_case(batch: list[Any]) -> Any:

@@ -11,14 +11,14 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
+from .local_poses import LocalPoses
 from .patient import PatientModel
 from .pose_space import PoseSpace
 from .similarity import pose_agreement
 from .views import RadiographView
 
-UNITS = (0.01, 0.01, 0.01, 1.0, 1.0, 1.0)  # rad and mm: the learning rates, and the scale of all parameters
 STALLED, GAIN = 4, 1e-6
-SCALE = 100.0  # makes the first step of BFGS, which is the gradient, about as long as one of `UNITS`
+SCALE = 100.0  # makes the first step of BFGS, which is the gradient, about as long as a unit
 VOXEL_PER_PIXEL = 0.7  # size of a voxel over that of a pixel, both where the patient is
 
 
@@ -53,7 +53,7 @@ def at_level(
 
 def climb(
     parameters: Tensor,
-    space: PoseSpace,
+    space: PoseSpace | LocalPoses,
     patient: PatientModel,
     views: Sequence[RadiographView],
     factor: float,
@@ -73,15 +73,15 @@ def climb(
         factor: reduction of the images.
         steps: at most; it ends where all learning rates have fallen below 2 % of the first.
         backend: of the renderer.
-        rate: first learning rate, in `UNITS`.
+        rate: first learning rate, in units of the space.
         patience: steps without a better value after which a start's rate is halved.
         history: gets parameters (B, 6) and similarities (B,) of each step.
 
     Returns:
         best parameters (B, 6) float64 and their similarities (B,) float64, in the order of the starts.
     """
-    coarse, reduced = at_level(patient, views, factor, float(space.middle[4].abs()))
-    units = torch.tensor(UNITS, dtype=torch.float64)
+    coarse, reduced = at_level(patient, views, factor, space.distance_mm)
+    units = space.units
     best, start = parameters.detach().double().clone(), parameters.detach().double()
     best_value = torch.full((len(start),), -torch.inf, dtype=torch.float64)
     x = torch.zeros_like(start)
@@ -115,7 +115,7 @@ class _Enough(Exception):
 
 def polish(
     parameters: Tensor,
-    space: PoseSpace,
+    space: PoseSpace | LocalPoses,
     patient: PatientModel,
     views: Sequence[RadiographView],
     factor: float = 1.0,
@@ -139,10 +139,10 @@ def polish(
         trajectory: notes the way.
 
     Returns:
-        best parameters (6,) float64, similarity, and the norm of its gradient there per `UNITS`.
+        best parameters (6,) float64, similarity, and the norm of its gradient there per unit of the space.
     """
-    level, reduced = at_level(patient, views, factor, float(space.middle[4].abs()))
-    units = torch.tensor(UNITS, dtype=torch.float64)
+    level, reduced = at_level(patient, views, factor, space.distance_mm)
+    units = space.units
     start = parameters.detach().double()
     values: list[float] = []
     best = (start, -np.inf, np.inf)

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from .bone_registration import BoneSchedule, bone_candidates, shadow_seen
 from .confidence import AcceptanceLimits, Confidence, disagreement, judge
 from .contrast import contrast_curve
+from .metrics import mtre
 from .multistart import distinct, search
 from .network_io import decode, network_input
 from .patient import PatientModel, render_patient
@@ -111,7 +113,7 @@ def matched_views(
     backend: str | None,
 ) -> list[RadiographView]:
     """Views, each with the contrast curve that fits best at a pose (6,), found on images reduced by ``factor``."""
-    level, reduced = at_level(patient, views, factor, float(space.middle[4].abs()))
+    level, reduced = at_level(patient, views, factor, space.distance_mm)
     matched = []
     with torch.no_grad():
         poses = view_poses(space.to_pose(parameters[None], patient.isocenter), reduced)
@@ -169,6 +171,12 @@ def refine_starts(
     matched = matched_views(best, space, patient, views, level, backend)
     for stage in schedule.fine:
         best, similarity, gradient = polish(best, space, patient, matched, *stage, backend, trajectory)
+    if kind == "given":  # a right start is not left for a worse pose
+        near = matched_views(initial, space, patient, views, level, backend)
+        here = polish(initial, space, patient, near, schedule.fine[-1][0], 1, backend)
+        if here[1] > similarity:
+            best, similarity, gradient = here
+            found, values = best[None], torch.tensor([similarity], dtype=torch.float64)
     figures = {
         "similarity": float(values[0]),
         "disagreement_mm": disagreement(best, found, values, patient, space, limits.margin),
@@ -180,6 +188,56 @@ def refine_starts(
     way = space.to_pose(torch.stack(trajectory.parameters), patient.isocenter)
     verdict = judge(figures, limits)
     return Registration(best, initial, poses[0], poses[1], similarity, kind, verdict, trajectory, way)
+
+
+def is_single_bone(
+    patient: PatientModel, views: Sequence[RadiographView], distance_mm: float, wanted: bool | str
+) -> bool:
+    """Whether a patient is a bone whose whole shadow is looked for; "auto" where it is alone and fits the detectors."""
+    if wanted != "auto":
+        return bool(wanted)
+    detectors = [view.detector for view in views]
+    sides = [min(d.columns * d.pixel_mm[0], d.rows * d.pixel_mm[1]) for d in detectors]
+    magnified = [2 * patient.extent_mm * d.sdd / distance_mm for d in detectors]
+    return patient.alone and all(length < side for length, side in zip(magnified, sides, strict=True))
+
+
+def register_bone(
+    patient: PatientModel,
+    views: Sequence[RadiographView],
+    space: PoseSpace,
+    limits: AcceptanceLimits,
+    start: Tensor | None,
+    backend: str | None,
+) -> Registration:
+    """Registration of one bone, see `bone_registration`."""
+    found = bone_candidates(patient, views, space.distance_mm, BoneSchedule(), start, backend)
+    best = found[0]
+    bar = best.similarity - limits.bone_margin
+    rivals = [mtre(patient, best.pose, one.pose) for one in found if one.similarity >= bar]
+    figures = {
+        "similarity": best.similarity,
+        "disagreement_mm": max(rivals),
+        "gradient": best.gradient,
+        "excess": 0.0,
+        "exposed": shadow_seen(best.pose, patient, views, backend),
+    }
+    poses = torch.stack([best.pose, best.start, *(pose for pose, _, _ in best.trajectory)])
+    parameters = space.to_parameters(poses, patient.isocenter)
+    trajectory = Trajectory()
+    for one, (_, similarity, factor) in zip(parameters[2:], best.trajectory, strict=True):
+        trajectory.add(one, similarity, factor)
+    return Registration(
+        parameters[0],
+        parameters[1],
+        best.pose,
+        best.start,
+        best.similarity,
+        "given" if start is not None and torch.equal(best.start, start.double()) else "search",
+        judge(figures, replace(limits, similarity=limits.bone_similarity, gradient=limits.bone_gradient)),
+        trajectory,
+        poses[2:],
+    )
 
 
 @torch.enable_grad()  # evaluators switch gradients off
@@ -195,6 +253,7 @@ def register(
     start: Tensor | None = None,
     seed: int = 0,
     backend: str | None = None,
+    single_bone: bool | str = "auto",
 ) -> Registration:
     """Pose of the X-rays of a patient.
 
@@ -213,12 +272,16 @@ def register(
         start: camera pose (4, 4) to begin at in place of both.
         seed: of the starts about the network's answer.
         backend: of the renderer.
+        single_bone: whether the patient is one bone, which is looked for in the whole of all views; "auto" asks the CT.
 
     Raises:
         ValueError: where nothing is left to begin with.
     """
     begin = time.perf_counter()
     schedule, limits = schedule or Schedule(), limits or AcceptanceLimits()
+    if is_single_bone(patient, views, space.distance_mm, single_bone):
+        found = register_bone(patient, views, space, limits, start, backend)
+        return replace(found, seconds=time.perf_counter() - begin)
     working = working_views(views, schedule.pixel_mm)
     result: Registration | None = None
 

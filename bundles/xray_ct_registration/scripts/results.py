@@ -100,7 +100,7 @@ class SaveRegistration(Transform):
         with atomic_path(folder / "parameters.pt") as path:
             torch.save(parameter_file(result, views, self.patient), path)
         more = {
-            "similarity": result.similarity,
+            "similarity": result.confidence.figures["similarity"],
             "start": result.start,
             "confidence": result.confidence.to_dict(),
             **{name: intake[0][name] for name in KNOWN},
@@ -121,7 +121,7 @@ class SaveRegistration(Transform):
     @staticmethod
     def title(case: str, result: Registration) -> str:
         verdict = "accepted" if result.confidence.accepted else "REJECTED: " + "; ".join(result.confidence.reasons)
-        return f"{case}: similarity {result.similarity:.3f}, {verdict}"
+        return f"{case}: similarity {result.confidence.figures['similarity']:.3f}, {verdict}"
 
 
 def parameter_file(result: Registration, views: list[RadiographView], patient: PatientModel) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .local_poses import LocalPoses
 from .patient import PatientModel, render_patient
 from .pose_space import PoseSpace
 from .shared.drr.similarity import gradient_ncc, multiscale_ncc
@@ -22,7 +23,7 @@ def agreement(rendered: Tensor, view: RadiographView) -> Tensor:
 
 def pose_agreement(
     parameters: Tensor,
-    space: PoseSpace,
+    space: PoseSpace | LocalPoses,
     patient: PatientModel,
     views: Sequence[RadiographView],
     backend: str | None = None,

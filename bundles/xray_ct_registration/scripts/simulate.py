@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def simulate_cases(
     Returns:
         names of the cases.
     """
-    exact = PatientModel(patient.attenuation.double(), patient.affine, patient.isocenter, patient.targets, patient.path)
+    exact = replace(patient, attenuation=patient.attenuation.double())
     names = []
     for index in range(count):
         generator = torch.Generator().manual_seed(mix_seed(seed, index))
