@@ -195,23 +195,23 @@ def split_series(path: str | os.PathLike) -> tuple[Path, str | None]:
 
 
 def series_slices(path: str | os.PathLike) -> list[Slice]:
-    """The slices that a path of :func:`series_path` stands for: image slices of the folder, or of one series in it.
+    """The slices that a path of :func:`series_path` stands for: of a file, a folder, or one series of a folder.
 
     Raises:
         CaseError: for a file that is no whole DICOM.
     """
     folder, uid = split_series(path)
-    paths = sorted(folder.rglob("*")) if uid else visible(folder)
+    paths = [folder] if folder.is_file() else sorted(folder.rglob("*")) if uid else visible(folder)
     slices = read_slices(item for item in paths if item.is_file() and not item.name.startswith(".") and is_dicom(item))
     return image_slices([item for item in slices if uid is None or item.uid == uid])
 
 
 def is_series(path: str | os.PathLike) -> bool:
-    """Whether a path stands for a DICOM series of single slices."""
+    """Whether a path stands for a DICOM volume: slices in a folder, one series in it, or a multi-frame file."""
     folder, uid = split_series(path)
-    if not folder.is_dir():
-        return False
-    return uid is not None or any(item.frames == 1 for item in series_slices(folder))
+    if uid is not None or folder.is_file():
+        return uid is not None or is_dicom(folder)
+    return folder.is_dir() and any(item.is_file() and is_dicom(item) for item in visible(folder))
 
 
 def series_stem(path: Path, volume: Sequence[Slice], alone: bool) -> str:
