@@ -1,9 +1,9 @@
 """Which way a body lies in a CT, by its anatomy, to contradict a header that says otherwise.
 
-A brain lies above a face, a neck and lungs; the mediastinum is narrow above and filled by the heart and the dome of the
-liver below; apices are narrow and in the middle, the last of the lungs lies behind; the spine is at the back and the
-heart on the left. Each of these is a vote with a sign, and only votes that agree clearly against the header count: a CT
-in which nothing of this is seen is taken as its header says.
+A brain lies above a face and a neck. The trachea runs beside the upper half of the lungs; above them is much bone
+(shoulder girdle, spine, jaw) in little flesh, below them little bone around heart, liver and spleen. The spine lies at
+the back, the liver on the right. Each of these is a vote with a sign, and only votes that agree clearly against the
+header count: a CT in which nothing of this is seen is taken as its header says.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from scipy import ndimage
 from ..geometry.grids import to_grid
 
 GRID_MM = 4.0
-BODY_HU, LUNG_HU, BONE_HU = -300.0, -500.0, 200.0
+BODY_HU, LUNG_HU, AIRWAY_HU, BONE_HU = -300.0, -500.0, -400.0, 200.0
+AIRWAY_CM2 = (0.6, 7.0)
+DISC = np.hypot(*np.mgrid[-4:5, -4:5]) <= 4.2  # 34 mm across
 CM2 = (GRID_MM / 10) ** 2
-LEAST_LUNG_CM2, LEAST_BRAIN_CM2 = 25.0, 45.0
+LEAST_LUNG_CM2, LARGE_LUNG_CM2, LEAST_BRAIN_CM2 = 25.0, 80.0, 45.0
 LEAST_SLICES = 6  # 24 mm
-UPRIGHT_LIMIT, FRONT_LIMIT, SIDE_LIMIT = -1.0, -1.0, -1.0
+BEYOND = 10  # slices, 40 mm
+UPRIGHT_LIMIT, FRONT_LIMIT, SIDE_LIMIT = -1.2, -1.0, -1.0
 LONGEST_LUNGS = 1.5  # height of lungs over the width of the chest around them
 WIDEST_MM = 800.0
 
@@ -50,9 +53,9 @@ class BodySlices:
         brain: area of soft tissue that bone encloses, cm².
         bone: area of bone, cm².
         bone_behind: how far bone lies behind the middle of the body, as a share of its depth.
-        lung_behind: the same of lung.
-        filled: share of the space between and around the lungs that is no lung.
-        heart_left: how far what is between the lungs lies to the left of their middle, as a share of their width.
+        solid: share of the body that is thick soft tissue, such as heart, liver and spleen.
+        airway: whether a hole of air of the size of a trachea lies in the middle.
+        solid_right: how far that soft tissue lies to the right of the middle of the body, as a share of its width.
     """
 
     area: np.ndarray
@@ -61,9 +64,9 @@ class BodySlices:
     brain: np.ndarray
     bone: np.ndarray
     bone_behind: np.ndarray
-    lung_behind: np.ndarray
-    filled: np.ndarray
-    heart_left: np.ndarray
+    solid: np.ndarray
+    airway: np.ndarray
+    solid_right: np.ndarray
 
 
 def largest_part(mask: np.ndarray) -> np.ndarray:
@@ -78,6 +81,18 @@ def behind(mask: np.ndarray, body: np.ndarray) -> float:
     return 0.0 if len(y) < 5 else float((of_body.mean() - y.mean()) / max(np.ptp(of_body), 1))
 
 
+def has_airway(hu: np.ndarray, body: np.ndarray) -> bool:
+    """Whether a hole of the size of a trachea lies near the middle of a slice (X, Y)."""
+    parts, count = ndimage.label((hu < AIRWAY_HU) & ndimage.binary_erosion(body, iterations=2))
+    across = np.flatnonzero(body.any(axis=1))
+    for index in range(1, count + 1):
+        x, y = np.nonzero(parts == index)
+        small = AIRWAY_CM2[0] <= len(x) * CM2 <= AIRWAY_CM2[1] and max(np.ptp(x), np.ptp(y)) * GRID_MM < 40
+        if small and abs(x.mean() - (across[0] + across[-1]) / 2) * GRID_MM < 30:
+            return True
+    return False
+
+
 def slice_features(hu: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
     """One slice of :class:`BodySlices` from HU and body (X, Y), x to the right and y to the front."""
     body = ndimage.binary_fill_holes(mask)
@@ -87,21 +102,14 @@ def slice_features(hu: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
     enclosed = ndimage.binary_fill_holes(shell) & ~shell
     brain = enclosed & (hu > -20) & (hu < 120)
     lung = ndimage.binary_opening((hu < LUNG_HU) & inside)
-    filled = heart = 0.0
-    if lung.sum() * CM2 > LEAST_LUNG_CM2:
-        x, y = np.nonzero(lung)
-        box = np.zeros_like(lung)
-        box[x.min() : x.max() + 1, y.min() : y.max() + 1] = True
-        between = box & body & ~lung
-        filled = float(between.sum() / box.sum())
-        front = between & (np.arange(lung.shape[1]) > (y.min() + y.max()) / 2) & (hu > -50)
-        if front.sum() > 20:
-            heart = float(((x.min() + x.max()) / 2 - np.nonzero(front)[0].mean()) / max(np.ptp(x), 1))
+    solid = ndimage.binary_opening((hu > -20) & (hu < 250) & body, DISC)
+    xs = np.nonzero(solid)[0]
     across = np.flatnonzero(body.any(axis=1))
     width = float(np.ptp(across) + 1) * GRID_MM if len(across) else 0.0
+    right = float((xs.mean() - across.mean()) * GRID_MM / width) if len(xs) > 20 else 0.0
     return (
         body.sum() * CM2, width, lung.sum() * CM2, brain.sum() * CM2, bone.sum() * CM2,
-        behind(bone, body), behind(lung, body), filled, heart,
+        behind(bone, body), solid.sum() / max(body.sum(), 1), float(has_airway(hu, body)), right,
     )  # fmt: skip
 
 
@@ -115,64 +123,75 @@ def body_slices(hu: np.ndarray) -> BodySlices | None:
     return BodySlices(*np.array(rows).T)
 
 
-def slope(values: np.ndarray) -> float:
-    """Change of values along the body, from its lower to its upper end, by a straight line."""
-    return float(np.polyfit(np.linspace(-0.5, 0.5, len(values)), values, 1)[0])
+def lung_run(found: BodySlices) -> slice | None:
+    """The longest run of slices with lung, None where it is short; gaps of two slices do not end it.
+
+    Gas in the bowel, of which there is less than of lung, does not count.
+    """
+    most = float(found.lung.max())
+    if most < LARGE_LUNG_CM2:
+        return None
+    seen = ndimage.binary_closing(np.pad(found.lung > max(LEAST_LUNG_CM2, 0.3 * most), 2), np.ones(3))[2:-2]
+    parts, count = ndimage.label(seen)
+    runs = [part[0] for part in ndimage.find_objects(parts)] if count else []
+    longest = max(runs, key=lambda run: run.stop - run.start, default=None)
+    return longest if longest is not None and longest.stop - longest.start >= LEAST_SLICES else None
 
 
-def lung_levels(found: BodySlices) -> np.ndarray:
-    return np.flatnonzero(found.lung > LEAST_LUNG_CM2)
+def lung_ends(run: slice, count: int) -> tuple[slice, slice]:
+    """Slices around the lower and the upper end of the lungs: a quarter of their height and up to 4 cm beyond."""
+    quarter = max(2, (run.stop - run.start) // 4)
+    lower = slice(max(0, run.start - BEYOND), run.start + quarter)
+    upper = slice(run.stop - quarter, min(count, run.stop + BEYOND))
+    return lower, upper
 
 
-def brain_levels(found: BodySlices) -> np.ndarray:
-    return np.flatnonzero((found.brain > LEAST_BRAIN_CM2) & (found.brain > 0.35 * found.area) & (found.lung < 10))
+def vote(value: float, scale: float, most: float = 2.0) -> float:
+    """A difference as a vote: 1 for ``scale``, never more than ``most``."""
+    return float(np.clip(value / scale, -most, most))
 
 
 def upright_votes(found: BodySlices) -> dict[str, float]:
     """Votes on whether the upper end of the header is towards the head: positive for, negative against."""
     votes: dict[str, float] = {}
-    lungs, brain = lung_levels(found), brain_levels(found)
-    count = len(found.area)
+    brain = np.flatnonzero((found.brain > LEAST_BRAIN_CM2) & (found.brain > 0.35 * found.area) & (found.lung < 10))
     if len(brain) >= LEAST_SLICES:
-        below, above = int(brain[0]), count - 1 - int(brain[-1])
-        votes["brain"] = float(np.clip((below - above) / 10, -3, 3))
-    if len(lungs) >= LEAST_SLICES:
-        part = slice(int(lungs[0]), int(lungs[-1]) + 1)
-        if len(lungs) >= 15:
-            votes["filled"] = float(np.clip(-slope(found.filled[part]) / 0.3, -2, 2))
-            votes["behind"] = float(np.clip(-slope(found.lung_behind[part]) / 0.15, -2, 2))
-        typical = float(np.median(found.area[part]))
-        below, above = found.area[: part.start], found.area[part.stop :]
-        votes["neck"] = float(np.clip(((above < 0.45 * typical).sum() - (below < 0.45 * typical).sum()) / 6, -2, 2))
-        trunk = [(side > 0.7 * typical).sum() for side in (below, above)]
-        votes["abdomen"] = float(np.clip((trunk[0] - trunk[1]) / 15, -2, 2))
+        votes["brain"] = vote(brain[0] - (len(found.area) - 1 - brain[-1]), 8, most=3.0)
+    run = lung_run(found)
+    if run is not None:
+        lower, upper = lung_ends(run, len(found.area))
+        middle = (run.start + run.stop) // 2
+        holes = found.airway[middle : run.stop].sum() - found.airway[run.start : middle].sum()
+        bone = found.bone / np.maximum(found.area, 1)
+        votes["trachea"] = vote(holes, 4)
+        votes["bone"] = vote(np.median(bone[upper]) - np.median(bone[lower]), 0.02)
+        votes["solid"] = vote(np.median(found.solid[lower]) - np.median(found.solid[upper]), 0.15)
     return votes
 
 
 def front_votes(found: BodySlices) -> dict[str, float]:
     """Votes on whether the spine is at the back of the header, where a trunk is seen."""
-    lungs = lung_levels(found)
-    if len(lungs) < LEAST_SLICES:
-        return {}
-    return {"spine": float(np.clip(np.median(found.bone_behind[lungs]) / 0.05, -3, 3))}
+    run = lung_run(found)
+    return {} if run is None else {"spine": vote(np.median(found.bone_behind[run]), 0.05, most=3.0)}
 
 
 def side_votes(found: BodySlices) -> dict[str, float]:
-    """Votes on whether the heart is on the left of the header, where most of the lungs is in view."""
-    lungs = lung_levels(found)
-    if len(lungs) < 25:
+    """Votes on whether the liver is on the right of the header, where the lower end of the lungs is in view."""
+    run = lung_run(found)
+    if run is None:
         return {}
-    lower = lungs[: len(lungs) * 2 // 3]
-    return {"heart": float(np.clip(np.median(found.heart_left[lower]) / 0.03, -3, 3))}
+    lower, upper = lung_ends(run, len(found.area))
+    liver = found.solid_right[lower][found.solid[lower] > 0.2]
+    return {"liver": vote(np.median(liver), 0.05, most=3.0)} if len(liver) >= LEAST_SLICES else {}
 
 
 def size_problem(found: BodySlices) -> str | None:
     """What is wrong about the size of a body, None where nothing is."""
-    lungs = lung_levels(found)
+    run = lung_run(found)
     if found.width.max() > WIDEST_MM:
         return f"shows a body {found.width.max():.0f} mm wide, so its voxel size is wrong"
-    if len(lungs) >= 15:
-        width, height = float(np.percentile(found.width[lungs], 75)), len(lungs) * GRID_MM
+    if run is not None:
+        width, height = float(np.percentile(found.width[run], 75)), (run.stop - run.start) * GRID_MM
         if height > LONGEST_LUNGS * width:
             return f"shows a chest {width:.0f} mm wide with lungs {height:.0f} mm high, so its voxel size is wrong"
     return None
@@ -197,5 +216,5 @@ def body_state(volume: MetaTensor) -> BodyState:
     if wrong:
         return BodyState(f"seems to be {' and '.join(wrong)}")
     if side <= SIDE_LIMIT:
-        return BodyState(warnings=("the heart lies on the right: left and right of the file may be exchanged",))
+        return BodyState(warnings=("the liver seems to lie on the left: left and right of the file may be exchanged",))
     return BodyState()

@@ -1,8 +1,8 @@
 """Whether the values of a CT are Hounsfield units, before a network makes something up about other values.
 
-Air is -1000 HU, fat about -100, muscle and organs 30 to 70. Whatever part of a body a CT shows, some of that is in it. A
-DICOM series whose rescale was not applied, or an unsigned copy, is shifted by 1024: that is put right where fat and soft
-tissue stand in their places above it. Everything else that is no CT is refused.
+Air is -1000 HU, fat about -100, muscle and organs 30 to 70. Whatever part of a body a CT shows, some of that is in it.
+A DICOM series whose rescale was not applied, or an unsigned copy, is shifted by 1024: that is put right where fat and
+soft tissue stand in their places above it. Everything else that is no CT is refused.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def hu_state(values: np.ndarray) -> HuState:
     if (found := is_shifted(values)) is not None:
         fat, soft = found
         return HuState(
-            -SHIFT_HU, f"{SHIFT_HU} subtracted (fat lay at {fat:.0f}, soft tissue at {soft:.0f}: no rescale was applied)"
+            -SHIFT_HU,
+            f"{SHIFT_HU} subtracted (fat lay at {fat:.0f}, soft tissue at {soft:.0f}: no rescale was applied)",
         )
     low, high = (float(np.percentile(values, q)) for q in (0.5, 99.5))
     if float(np.ptp(values)) < 100:

@@ -24,6 +24,7 @@ from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
 from .shared.io.cases import is_series
 from .shared.io.errors import CaseError
+from .shared.io.intake import with_facts
 from .shared.io.json_files import write_json
 from .shared.pictures.files import save_picture
 
@@ -164,6 +165,7 @@ class HanResultsd(MapTransform):
             renamed = output.get(self.renamed_key, [])
             output[self.renamed_key] = [organs for organs in renamed if set(organs) <= set(self.shown)]
             document = self.document(case, labels.as_tensor()[0].numpy(), volume_affine(labels), output)
+            document = with_facts(document, ct)
             if self.output_dir is not None and "case" in output:
                 self.write(case, ct, labels, document)
                 labels = MetaTensor(labels, meta={**labels.meta, "filename_or_obj": source})

@@ -14,7 +14,6 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
 from .cases import find_han_cases
-from .contours import check_hu
 from .mr_registration import Alignment, align_mr
 from .network_input import AIR_HU, aligned_mr, network_input, on_grid, working_grid
 from .organs import OrganTable
@@ -24,7 +23,6 @@ from .shared.io.errors import CaseError
 from .shared.io.itk_images import read_image, to_sitk
 
 REGISTRATION_MM = 2.0  # voxels of the CT to which the MR is registered
-LEAST_MM = 60.0  # a CT of which every organ would be cut off
 ORIGINAL = "original"
 
 
@@ -57,21 +55,6 @@ class RefuseWrongCase(Transform):
         if "problem" in data:
             raise CaseError(*data["problem"])
         return data
-
-
-def check_ct(ct: MetaTensor) -> None:
-    """Refuse what is no CT (1, X, Y, Z) of a head or neck.
-
-    Raises:
-        CaseError: values that are no HU, or a volume that is too thin.
-    """
-    path = str(ct.meta.get("filename_or_obj", "CT"))
-    check_hu(path, float(ct.min()))
-    spacing = voxel_sizes(np.asarray(ct.affine))
-    extent = spacing * np.array(ct.shape[1:])
-    if extent.min() < LEAST_MM:
-        shown = " x ".join(f"{length:.0f}" for length in extent)
-        raise CaseError(path, f"is only {shown} mm in size", "give the whole CT of the head and neck")
 
 
 def register_mr(ct: MetaTensor, path: str) -> tuple[MetaTensor | None, dict[str, Any]]:
@@ -123,7 +106,7 @@ class HanInputd(MapTransform):
     "aligned_mr" where there is one that fits.
 
     Raises:
-        CaseError: for what is no CT of a head or neck, or an MR that cannot be read.
+        CaseError: for an MR that cannot be read.
     """
 
     def __init__(
@@ -138,7 +121,6 @@ class HanInputd(MapTransform):
         for key in self.key_iterator(output):
             ct: MetaTensor = output[key]
             output[ORIGINAL] = ct
-            check_ct(ct)
             mr, report = None, {"used": False}
             if self.use_mr and self.mr_key in output:
                 mr, report = register_mr(ct, str(output[self.mr_key]))
