@@ -38,7 +38,7 @@ def chest() -> MetaTensor:
 @pytest.fixture(scope="module")
 def phantom() -> MetaTensor:
     torso = make_torso(3, (3, 3, 3), ("T9", "L3"), False, "RAS", "spine")
-    return MetaTensor(torch.as_tensor(torso.ct)[None], affine=torch.as_tensor(torso.affine))
+    return MetaTensor(torch.as_tensor(torso.image)[None], affine=torch.as_tensor(torso.affine))
 
 
 @pytest.fixture(params=["chest", "phantom"])
@@ -57,9 +57,7 @@ def test_hu_stay_as_stored(ct: MetaTensor, caplog: pytest.LogCaptureFixture) -> 
 
 
 @pytest.mark.parametrize("clamped", [False, True])
-def test_a_shift_of_1024_is_put_right_and_said(
-    ct: MetaTensor, clamped: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_shift_of_1024_is_put_right_and_said(ct: MetaTensor, clamped: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Unsigned values of a CT without its rescale intercept, below 0 cut off or not."""
     raw = ct.as_tensor() + 1024
     fixed = in_hu(changed(ct, raw.clamp(min=0) if clamped else raw))
