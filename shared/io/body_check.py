@@ -21,11 +21,12 @@ BODY_HU, LUNG_HU, AIRWAY_HU, BONE_HU = -300.0, -500.0, -400.0, 200.0
 AIRWAY_CM2 = (0.6, 7.0)
 DISC = np.hypot(*np.mgrid[-4:5, -4:5]) <= 4.2  # 34 mm across
 CM2 = (GRID_MM / 10) ** 2
-LEAST_LUNG_CM2, LARGE_LUNG_CM2, LEAST_BRAIN_CM2 = 25.0, 80.0, 45.0
+LEAST_LUNG, LARGE_LUNG = 0.045, 0.14  # share of the body on a slice, of any lung and of enough to tell it from gas
+LEAST_BRAIN_CM2 = 45.0
 LEAST_SLICES = 6  # 24 mm
 BEYOND = 10  # slices, 40 mm
-UPRIGHT_LIMIT, FRONT_LIMIT, SIDE_LIMIT = -1.2, -1.0, -1.0
-LONGEST_LUNGS = 1.5  # height of lungs over the width of the chest around them
+UPRIGHT_LIMIT, FRONT_LIMIT, SIDE_LIMIT = -1.2, -1.0, -2.0
+LONGEST_LUNGS = 1.1  # height of lungs over the width of the chest around them
 WIDEST_MM = 800.0
 
 
@@ -128,10 +129,10 @@ def lung_run(found: BodySlices) -> slice | None:
 
     Gas in the bowel, of which there is less than of lung, does not count.
     """
-    most = float(found.lung.max())
-    if most < LARGE_LUNG_CM2:
+    share = found.lung / np.maximum(found.area, 1)
+    if share.max() < LARGE_LUNG:
         return None
-    seen = ndimage.binary_closing(np.pad(found.lung > max(LEAST_LUNG_CM2, 0.3 * most), 2), np.ones(3))[2:-2]
+    seen = ndimage.binary_closing(np.pad(share > max(LEAST_LUNG, 0.3 * share.max()), 2), np.ones(3))[2:-2]
     parts, count = ndimage.label(seen)
     runs = [part[0] for part in ndimage.find_objects(parts)] if count else []
     longest = max(runs, key=lambda run: run.stop - run.start, default=None)

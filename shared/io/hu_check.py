@@ -19,6 +19,7 @@ SAMPLES = 400_000
 FAT_HU, SOFT_HU = (-130.0, -60.0), (0.0, 100.0)
 TISSUE_HU = (-150.0, 140.0)
 BIN_HU = 10.0
+AIR_HU = -900.0
 OTHER_MODALITIES = {"MR": "an MR", "PT": "a PET", "NM": "a scintigram", "US": "an ultrasound"}
 
 
@@ -72,32 +73,33 @@ def tissue_peaks(values: np.ndarray, shift: float) -> tuple[float, float] | None
     return (float(centres[fat]), float(centres[soft])) if clear else None
 
 
-def is_shifted(values: np.ndarray) -> tuple[float, float] | None:
-    """Fat and soft tissue of values that are HU + 1024 without doubt, None for others."""
-    values = without_padding(values)
-    dense = values[values > 400]
-    if len(dense) < 0.002 * len(values) or (values < -100).mean() > 0.005:
-        return None
-    inside = (dense >= TISSUE_HU[0] + SHIFT_HU) & (dense <= TISSUE_HU[1] + SHIFT_HU)
-    return tissue_peaks(values, SHIFT_HU) if inside.mean() > 0.6 else None
+def looks_shifted(core: np.ndarray) -> bool:
+    """Whether most of what is dense in values without padding lies where soft tissue + 1024 does, and air nowhere."""
+    dense = core[core > 400]
+    if len(dense) < 0.002 * len(core) or (core < -100).mean() > 0.005:
+        return False
+    return bool(((dense >= TISSUE_HU[0] + SHIFT_HU) & (dense <= TISSUE_HU[1] + SHIFT_HU)).mean() > 0.6)
 
 
 def hu_state(values: np.ndarray) -> HuState:
     """What the values (N,) of a volume are, air, fat and soft tissue taken together."""
-    if (found := is_shifted(values)) is not None:
-        fat, soft = found
-        return HuState(
-            -SHIFT_HU,
-            f"{SHIFT_HU} subtracted (fat lay at {fat:.0f}, soft tissue at {soft:.0f}: no rescale was applied)",
-        )
     low, high = (float(np.percentile(values, q)) for q in (0.5, 99.5))
+    between = f"its values lie between {low:g} and {high:g}"
     if float(np.ptp(values)) < 100:
         return HuState(problem=f"its values span {float(np.ptp(values)):g} alone")
     core = without_padding(values)
-    dark, fatty = float((values < -150).mean()), float((values < -30).mean())
-    tissue = float(((values > -200) & (values < 250)).mean())
-    if dark < 0.002 and not (fatty > 0.01 and tissue > 0.5):
-        return HuState(problem=f"neither air nor fat is in it, its values lie between {low:g} and {high:g}")
+    if looks_shifted(core):
+        found = tissue_peaks(core, SHIFT_HU)
+        if found is None:
+            return HuState(problem=f"{between}, shifted perhaps, but fat and soft tissue do not stand out")
+        fat, soft = found
+        words = f"{SHIFT_HU} subtracted (fat lay at {fat:.0f}, soft tissue at {soft:.0f}: no rescale was applied)"
+        return HuState(-SHIFT_HU, words)
+    around = len(core) < len(values) and float(values.min()) <= AIR_HU  # a part of a body, cut out
+    fatty = float((core < -30).mean())
+    tissue = float(((core > -200) & (core < 250)).mean())
+    if not around and (core < -150).mean() < 0.002 and not (fatty > 0.01 and tissue > 0.5):
+        return HuState(problem=f"neither air nor fat is in it, {between}")
     if float((core > -250).mean()) < 0.002:
-        return HuState(problem=f"nothing in it is as dense as a body, its values lie between {low:g} and {high:g}")
+        return HuState(problem=f"nothing in it is as dense as a body, {between}")
     return HuState()
