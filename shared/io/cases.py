@@ -23,7 +23,7 @@ SERIES = "?series="  # between the folder and the identifier of one of several s
 # What follows the name of a case in the names of images that the bundles write about it.
 RESULTS = (
     "spine", "vertebrae", "segmentation", "preview", "overlay", "landmarks", "attention", "ct", "clusters",
-    "uncertainty", "confidence", "reprojection", "pose",
+    "uncertainty", "confidence", "reprojection", "pose", "rtstruct",
 )  # fmt: skip
 # Label maps lie beside their images under such names, those of the phantoms and of other tools alike.
 LABEL_MAPS = ("seg", "mask", "msk", "label", "labels", "segmentation")
@@ -140,8 +140,7 @@ def belong_together(first: Sequence[Slice], second: Sequence[Slice]) -> bool:
 def group_series(slices: Sequence[Slice], left_out: list[str]) -> list[list[Slice]]:
     """Slices sorted into volumes: by series, and by folder unless the folders hold parts of one volume.
 
-    Scouts, reports, screenshots and other objects that are no slices are left out where there are slices beside them,
-    and so is a single slice beside other volumes.
+    Scouts, reports, plans and other objects without pixels are left out, screenshots where slices lie beside them.
     """
     folders: dict[Path, list[Slice]] = {}
     for item in slices:
@@ -150,8 +149,7 @@ def group_series(slices: Sequence[Slice], left_out: list[str]) -> list[list[Slic
     for content in folders.values():
         images = image_slices(content)
         others = [item for item in content if item not in images]
-        if images or len(folders) > 1:
-            left_out += [f"{item.path.name} ({item.header.get('Modality') or 'no image'})" for item in others]
+        left_out += [f"{item.path.name} ({item.header.get('Modality') or 'no image'})" for item in others]
         own: dict[str, list[Slice]] = {}
         for item in images:
             own.setdefault(str(item.path) if item.frames > 1 else item.uid, []).append(item)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from monai.data import MetaTensor
 
 from ..geometry.frames import voxel_sizes

@@ -18,7 +18,6 @@ from .mr_registration import Alignment, align_mr
 from .network_input import AIR_HU, aligned_mr, network_input, on_grid, working_grid
 from .organs import OrganTable
 from .shared.engines.settings import flag
-from .shared.geometry.frames import voxel_sizes
 from .shared.io.errors import CaseError
 from .shared.io.itk_images import read_image, to_sitk
 
