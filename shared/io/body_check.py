@@ -26,7 +26,8 @@ LEAST_BRAIN_CM2 = 45.0
 LEAST_SLICES = 6  # 24 mm
 BEYOND = 10  # slices, 40 mm
 UPRIGHT_LIMIT, FRONT_LIMIT, SIDE_LIMIT = -1.2, -1.0, -2.0
-LONGEST_LUNGS = 1.1  # height of lungs over the width of the chest around them
+HOLLOW = 0.2
+LONGEST_LUNGS = 0.9  # height of lungs over the width of the chest around them
 WIDEST_MM = 800.0
 
 
@@ -186,25 +187,40 @@ def side_votes(found: BodySlices) -> dict[str, float]:
     return {"liver": vote(np.median(liver), 0.05, most=3.0)} if len(liver) >= LEAST_SLICES else {}
 
 
-def size_problem(found: BodySlices) -> str | None:
-    """What is wrong about the size of a body, None where nothing is."""
-    run = lung_run(found)
-    if found.width.max() > WIDEST_MM:
-        return f"shows a body {found.width.max():.0f} mm wide, so its voxel size is wrong"
-    if run is not None:
-        width, height = float(np.percentile(found.width[run], 75)), (run.stop - run.start) * GRID_MM
-        if height > LONGEST_LUNGS * width:
-            return f"shows a chest {width:.0f} mm wide with lungs {height:.0f} mm high, so its voxel size is wrong"
+def size_problem(hu: np.ndarray) -> str | None:
+    """What is wrong about the size of the body in a CT (X, Y, Z) with voxels of 4 mm, None where nothing is.
+
+    A trunk is hollow, and its lungs are at most as high as the chest around them is wide.
+    """
+    width, hollow = np.array([trunk_width(hu[:, :, z]) for z in range(hu.shape[2])]).T
+    if width.max() > WIDEST_MM:
+        return f"shows a body {width.max():.0f} mm wide, so its voxel size is wrong"
+    parts, count = ndimage.label(hollow > HOLLOW)
+    longest = int(np.bincount(parts)[1:].max()) if count else 0
+    if longest >= 2 * LEAST_SLICES:
+        chest, height = float(np.percentile(width[hollow > HOLLOW], 75)), longest * GRID_MM
+        if height > LONGEST_LUNGS * chest:
+            return f"shows a chest {chest:.0f} mm wide with lungs {height:.0f} mm high, so its voxel size is wrong"
     return None
+
+
+def trunk_width(hu: np.ndarray) -> tuple[float, float]:
+    """Width in mm of the largest thing on a slice (X, Y), and the share of it that is air inside."""
+    thing = largest_part(ndimage.binary_fill_holes(hu > BODY_HU))
+    across = np.flatnonzero(thing.any(axis=1))
+    if len(across) == 0:
+        return 0.0, 0.0
+    return (float(np.ptp(across)) + 1) * GRID_MM, float(((hu < LUNG_HU) & thing).sum() / thing.sum())
 
 
 def body_state(volume: MetaTensor) -> BodyState:
     """What contradicts the header of a CT (1, X, Y, Z) in HU."""
-    found = body_slices(to_grid(volume, GRID_MM).as_tensor()[0].cpu().numpy())
+    hu = to_grid(volume, GRID_MM).as_tensor()[0].cpu().numpy()
+    if (problem := size_problem(hu)) is not None:
+        return BodyState(problem)
+    found = body_slices(hu)
     if found is None:
         return BodyState()
-    if (problem := size_problem(found)) is not None:
-        return BodyState(problem)
     upright, front, side = (sum(votes(found).values()) for votes in (upright_votes, front_votes, side_votes))
     wrong = [
         words

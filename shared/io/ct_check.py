@@ -12,6 +12,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from ..geometry.frames import voxel_sizes
 from ..geometry.grids import volume_affine
 from .body_check import body_state
 from .errors import CaseError
@@ -60,7 +61,7 @@ def check_body(volume: MetaTensor, least_mm: float) -> None:
         CaseError: with what is wrong.
     """
     path = file_name(volume)
-    spacing = np.linalg.norm(volume_affine(volume)[:3, :3], axis=0)
+    spacing = voxel_sizes(volume_affine(volume))
     extent = spacing * np.array(volume.shape[1:])
     if extent.min() < least_mm:
         shown = " x ".join(f"{length:.0f}" for length in extent)
