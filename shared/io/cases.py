@@ -23,7 +23,7 @@ SERIES = "?series="  # between the folder and the identifier of one of several s
 # What follows the name of a case in the names of images that the bundles write about it.
 RESULTS = (
     "spine", "vertebrae", "segmentation", "preview", "overlay", "landmarks", "attention", "ct", "clusters",
-    "uncertainty", "confidence", "reprojection", "pose",
+    "uncertainty", "confidence", "reprojection", "pose", "rtstruct",
 )  # fmt: skip
 # Label maps lie beside their images under such names, those of the phantoms and of other tools alike.
 LABEL_MAPS = ("seg", "mask", "msk", "label", "labels", "segmentation")
@@ -140,8 +140,7 @@ def belong_together(first: Sequence[Slice], second: Sequence[Slice]) -> bool:
 def group_series(slices: Sequence[Slice], left_out: list[str]) -> list[list[Slice]]:
     """Slices sorted into volumes: by series, and by folder unless the folders hold parts of one volume.
 
-    Scouts, reports, screenshots and other objects that are no slices are left out where there are slices beside them,
-    and so is a single slice beside other volumes.
+    Scouts, reports, plans and other objects without pixels are left out, screenshots where slices lie beside them.
     """
     folders: dict[Path, list[Slice]] = {}
     for item in slices:
@@ -150,8 +149,7 @@ def group_series(slices: Sequence[Slice], left_out: list[str]) -> list[list[Slic
     for content in folders.values():
         images = image_slices(content)
         others = [item for item in content if item not in images]
-        if images or len(folders) > 1:
-            left_out += [f"{item.path.name} ({item.header.get('Modality') or 'no image'})" for item in others]
+        left_out += [f"{item.path.name} ({item.header.get('Modality') or 'no image'})" for item in others]
         own: dict[str, list[Slice]] = {}
         for item in images:
             own.setdefault(str(item.path) if item.frames > 1 else item.uid, []).append(item)
@@ -195,23 +193,23 @@ def split_series(path: str | os.PathLike) -> tuple[Path, str | None]:
 
 
 def series_slices(path: str | os.PathLike) -> list[Slice]:
-    """The slices that a path of :func:`series_path` stands for: image slices of the folder, or of one series in it.
+    """The slices that a path of :func:`series_path` stands for: of a file, a folder, or one series of a folder.
 
     Raises:
         CaseError: for a file that is no whole DICOM.
     """
     folder, uid = split_series(path)
-    paths = sorted(folder.rglob("*")) if uid else visible(folder)
+    paths = [folder] if folder.is_file() else sorted(folder.rglob("*")) if uid else visible(folder)
     slices = read_slices(item for item in paths if item.is_file() and not item.name.startswith(".") and is_dicom(item))
     return image_slices([item for item in slices if uid is None or item.uid == uid])
 
 
 def is_series(path: str | os.PathLike) -> bool:
-    """Whether a path stands for a DICOM series of single slices."""
+    """Whether a path stands for a DICOM volume: slices in a folder, one series in it, or a multi-frame file."""
     folder, uid = split_series(path)
-    if not folder.is_dir():
-        return False
-    return uid is not None or any(item.frames == 1 for item in series_slices(folder))
+    if uid is not None or folder.is_file():
+        return uid is not None or is_dicom(folder)
+    return folder.is_dir() and any(item.is_file() and is_dicom(item) for item in visible(folder))
 
 
 def series_stem(path: Path, volume: Sequence[Slice], alone: bool) -> str:

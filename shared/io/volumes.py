@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from monai.data import ImageReader
 
-from .cases import SERIES, series_slices
+from .cases import is_series, series_slices
 from .dicom_series import read_stack, series_stack
 from .enhanced_dicom import read_enhanced
 from .errors import CaseError
-from .file_names import is_dicom, single_path
+from .file_names import single_path
 from .image_files import check_affine, check_finite, read_grid, says_orientation
 from .intake import INTAKE, facts_text
 
@@ -45,9 +45,6 @@ def read_dicom_volume(path: Path) -> Volume:
     Raises:
         CaseError: when the slices make no even, complete, right-angled volume, or cannot be decoded.
     """
-    if path.is_file() and SERIES not in str(path):
-        array, affine = read_enhanced(path)
-        return Volume(array, affine, "CT")
     slices = series_slices(path)
     modality = str(slices[0].header.get("Modality") or "") if slices else ""
     if len(slices) == 1 and slices[0].frames > 1:
@@ -62,7 +59,7 @@ def read_volume(path: Path) -> Volume:
     Raises:
         CaseError: when it cannot be read.
     """
-    if path.is_dir() or SERIES in str(path) or is_dicom(path):
+    if path.is_dir() or is_series(path):
         return read_dicom_volume(path)
     array, affine = read_grid(path)
     return Volume(array, affine, oriented=says_orientation(path))

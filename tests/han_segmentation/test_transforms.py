@@ -13,7 +13,11 @@ from monai.transforms import Compose, LoadImaged
 
 from bundles.han_segmentation.scripts.transforms import HanInputd, RefuseWrongCase, inference_cases
 from shared.engines.case_evaluator import CaseDataset, CaseFailure
+<<<<<<< HEAD
 from shared.io.intake import case_facts
+=======
+from shared.io.ct_check import CheckCTd
+>>>>>>> volumes/main
 from shared.io.volumes import VolumeReader
 from tests.han_segmentation.heads import TABLE, han_seg_folder, head, nifti_folder
 from tests.io.test_volumes import write_series
@@ -23,7 +27,7 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 def prepare(root: Path, **settings: object) -> list:
     load = LoadImaged("image", reader=VolumeReader, ensure_channel_first=True, dtype=None)
-    steps = Compose([RefuseWrongCase(), load, HanInputd("image", 5.0, TABLE, **settings)])
+    steps = Compose([RefuseWrongCase(), load, CheckCTd("image", 60), HanInputd("image", 5.0, TABLE, **settings)])
     data = CaseDataset(inference_cases(root, TABLE), steps)
     return [data[index] for index in range(len(data))]
 
@@ -60,7 +64,7 @@ def test_an_mr_that_does_not_fit_is_left_out_and_said_so(tmp_path: Path) -> None
             lambda f: (f / "ct.nii.gz").write_bytes((f / "ct.nii.gz").read_bytes()[:-3000]),
             "ct.nii.gz: is no whole NIfTI",
         ),
-        (lambda f: sitk.WriteImage(sitk.ReadImage(str(f / "ct.nii.gz")) + 1024, str(f / "ct.nii.gz")), "no CT in HU"),
+        (lambda f: sitk.WriteImage(sitk.ReadImage(str(f / "ct.nii.gz")) + 1500, str(f / "ct.nii.gz")), "no CT in HU"),
         (
             lambda f: sitk.WriteImage(sitk.ReadImage(str(f / "ct.nii.gz"))[:, :, 30:35], str(f / "ct.nii.gz")),
             "20 mm in size",

@@ -18,7 +18,7 @@ from shared.io.errors import CaseError
 from shared.io.itk_images import place_image, resample, to_sitk
 from shared.phantoms.torso.phantom import TorsoPhantom
 from shared.spine.candidates import Candidate
-from shared.spine.ct_check import check_ct, ct_warnings
+from shared.spine.ct_check import ct_warnings
 from shared.spine.spine_stage import SpineRegion, SpineStage, near_midline, spine_region
 from shared.spine.vertebra_stage import VertebraStage, check_seen, is_upside_down, tiled_heatmaps
 from tests.spine.oracles import (
@@ -179,20 +179,6 @@ def test_tiled_heatmaps_are_those_of_one_pass() -> None:
         return torch.cat([image[..., ::2, ::2, ::2], -image[..., ::2, ::2, ::2]], dim=1)
 
     assert torch.equal(tiled_heatmaps(crop, network, amp=False), network(crop[None])[0])
-
-
-@pytest.mark.parametrize(
-    ("values", "spacing", "says"),
-    [
-        (torch.randint(0, 256, (1, 40, 40, 40)), 2.0, "no CT in HU"),
-        (torch.rand(1, 40, 40, 40), 2.0, "no CT in HU"),
-        (torch.randn(1, 40, 40, 40) * 300, 0.2, "8 x 8 x 8 mm"),
-    ],
-)
-def test_what_is_no_ct_is_refused(values: torch.Tensor, spacing: float, says: str) -> None:
-    affine = torch.diag(torch.tensor([spacing] * 3 + [1.0])).double()
-    with pytest.raises(CaseError, match=says):
-        check_ct(MetaTensor(values, affine=affine))
 
 
 def test_thick_slices_are_mentioned(lower_back: TorsoPhantom) -> None:

@@ -14,18 +14,25 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
+<<<<<<< HEAD
 from .cases import MR, find_han_cases
 from .contours import check_hu
+=======
+from .cases import find_han_cases
+>>>>>>> volumes/main
 from .mr_registration import Alignment, align_mr
 from .network_input import AIR_HU, aligned_image, network_input, on_grid, working_grid
 from .organs import OrganTable
 from .shared.engines.settings import flag
+<<<<<<< HEAD
 from .shared.geometry.frames import voxel_sizes
 from .shared.io.errors import CaseError, one_line
+=======
+from .shared.io.errors import CaseError
+>>>>>>> volumes/main
 from .shared.io.itk_images import read_image, to_sitk
 
 REGISTRATION_MM = 2.0  # voxels of the CT to which the MR is registered
-LEAST_MM = 60.0  # a CT of which every organ would be cut off
 ORIGINAL = "original"
 
 
@@ -69,6 +76,7 @@ class RefuseWrongCase(Transform):
         return data
 
 
+<<<<<<< HEAD
 def check_ct(ct: MetaTensor) -> None:
     """Refuse what is no CT (1, X, Y, Z) of a head or neck.
 
@@ -101,6 +109,8 @@ def read_beside(path: str) -> sitk.Image:
         raise CaseError(path, f"cannot be read ({one_line(str(error))[:120]})", "convert it again") from error
 
 
+=======
+>>>>>>> volumes/main
 def register_mr(ct: MetaTensor, path: str) -> tuple[MetaTensor | None, dict[str, Any]]:
     """The MR of a file in the world of a CT.
 
@@ -151,7 +161,7 @@ class HanInputd(MapTransform):
     "aligned_mr" and the like for what is there and fits.
 
     Raises:
-        CaseError: for what is no CT of a head or neck, or an MR that cannot be read.
+        CaseError: for an MR that cannot be read.
     """
 
     def __init__(
@@ -171,12 +181,18 @@ class HanInputd(MapTransform):
         for key in self.key_iterator(output):
             ct: MetaTensor = output[key]
             output[ORIGINAL] = ct
+<<<<<<< HEAD
             check_ct(ct)
             images, report = {}, {"used": False}
             if self.use_mr and MR in output:
                 images[MR], report = register_mr(ct, str(output[MR]))
             for name in (name for name in self.modalities if name in output):
                 images[name] = aligned_image(read_beside(str(output[name])), np.eye(4))
+=======
+            mr, report = None, {"used": False}
+            if self.use_mr and self.mr_key in output:
+                mr, report = register_mr(ct, str(output[self.mr_key]))
+>>>>>>> volumes/main
             affine, size = working_grid(ct, self.spacing_mm)
             others = [images.get(name) for name in (MR, *self.modalities)]
             image = network_input(ct, others, affine, size, self.windows_hu)

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from .shared.geometry.frames import plain_tensor
 from .shared.geometry.grids import to_grid, volume_affine
 from .shared.geometry.volume_box import file_name
+from .shared.io.intake import with_facts
 from .shared.io.json_files import write_json
 from .shared.pictures.files import save_picture
 from .shared.pictures.volume_preview import BONE_WINDOW, to_grey
@@ -124,7 +125,7 @@ class SpineResultd(MapTransform):
             heatmap = near_midline(MetaTensor(values, affine=torch.as_tensor(volume_affine(image))), image)
             region = spine_region(heatmap, self.threshold)
             check_spine(region, file_name(volume), self.min_peak)
-            result = region_result(case_name(output), region) | {"warnings": ct_warnings(volume)}
+            result = with_facts(region_result(case_name(output), region) | {"warnings": ct_warnings(volume)}, volume)
             result["labels"] = {"spine": SPINE, "centroid": CENTROID}
             if self.output_dir is not None and "case" in output:  # a server of labels has no cases
                 write_json(self.output_dir / f"{result['case']}_spine_centroid.json", result)

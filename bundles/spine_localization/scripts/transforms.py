@@ -9,17 +9,12 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from .shared.spine.case_keys import ORIGINAL
-from .shared.spine.ct_check import check_ct
 from .shared.spine.hu_window import HU_WINDOW
 from .shared.spine.spine_stage import spine_input
 
 
 class SpineInputd(MapTransform):
-    """A CT as input of the first stage; the arguments are those of :func:`~shared.spine.spine_stage.spine_input`.
-
-    Raises:
-        CaseError: for what is no CT.
-    """
+    """A CT as input of the first stage; the arguments are those of :func:`~shared.spine.spine_stage.spine_input`."""
 
     def __init__(
         self,
@@ -35,6 +30,5 @@ class SpineInputd(MapTransform):
         output = dict(data)
         for key in self.key_iterator(output):
             volume = output[ORIGINAL] = output[key]
-            check_ct(volume)
             output[key] = spine_input(volume, self.spacing_mm, self.smoothing_sigma, self.hu_window)
         return output

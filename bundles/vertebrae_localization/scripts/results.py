@@ -13,6 +13,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from .shared.engines.settings import flag
+from .shared.io.intake import with_facts
 from .shared.io.json_files import write_json
 from .shared.io.point_files import write_landmarks
 from .shared.pictures.files import save_picture
@@ -65,6 +66,7 @@ class VertebraLabelsd(MapTransform):
             check_labelling(labelling, volume)
             result = labelling_result(case, labelling)
             result["warnings"] += ct_warnings(volume)
+            result = with_facts(result, volume)
             points = points_of(result)
             if self.output_dir is not None and "case" in output:  # a server of labels has no cases
                 write_landmarks(self.output_dir / f"{case}_landmarks.json", result)

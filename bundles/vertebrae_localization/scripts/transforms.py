@@ -10,7 +10,6 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from .shared.spine.case_keys import ORIGINAL, case_name
-from .shared.spine.ct_check import check_ct
 from .shared.spine.hu_window import HU_WINDOW
 from .shared.spine.result_json import region_result
 from .shared.spine.spine_stage import SpineStage
@@ -28,7 +27,7 @@ class SpineCropd(MapTransform):
     Adds the region of the spine as JSON text under "spine".
 
     Raises:
-        CaseError: for what is no CT, or shows no spine.
+        CaseError: for a CT that shows no spine.
     """
 
     def __init__(
@@ -46,7 +45,6 @@ class SpineCropd(MapTransform):
         output = dict(data)
         for key in self.key_iterator(output):
             volume = output[ORIGINAL] = output[key]
-            check_ct(volume)
             region, _ = self.spine_stage(volume)
             output["spine"] = json.dumps(region_result(case_name(output), region))
             output[key] = spine_crop(volume, region, self.spacing_mm, self.least, self.hu_window)

@@ -16,6 +16,7 @@ from .anatomy import vertebra_table, write_vertebra_table
 from .merging import merge_vertebrae
 from .shared.geometry.frames import plain_tensor
 from .shared.geometry.grids import volume_affine
+from .shared.io.intake import with_facts
 from .shared.io.json_files import write_json
 from .shared.io.point_files import write_landmarks
 from .shared.pictures.files import save_picture
@@ -49,6 +50,7 @@ class VertebraMasksd(MapTransform):
             logits = plain_tensor(output[key])
             labels = merge_vertebrae(logits, torch.as_tensor(output["crop_affines"]), list(points), volume)
             result["warnings"] += ct_warnings(volume)
+            result = with_facts(result, volume)
             if empty := [SPINE_NAMES[label] for label in points if not (labels.as_tensor() == label).any()]:
                 result["warnings"].append(f"found but not segmented: {', '.join(empty)}")
             if self.output_dir is not None and "case" in output:  # a server of labels has no cases

@@ -16,7 +16,6 @@ from monai.transforms import MapTransform
 from .given_landmarks import given_points, given_result
 from .shared.engines.settings import flag
 from .shared.spine.case_keys import ORIGINAL, case_name
-from .shared.spine.ct_check import check_ct
 from .shared.spine.heatmap_files import save_heatmap, save_vertebra_heatmaps
 from .shared.spine.hu_window import HU_WINDOW
 from .shared.spine.labelling_json import labelling_result
@@ -79,7 +78,6 @@ class VertebraCropsd(MapTransform):
         output = dict(data)
         for key in self.key_iterator(output):
             volume = output[ORIGINAL] = output[key]
-            check_ct(volume)
             spine, labelling = self.find(volume, case_name(output))
             points = points_of(labelling)
             crops, affines = vertebra_inputs(
