@@ -13,11 +13,8 @@ from monai.transforms import Compose, LoadImaged
 
 from bundles.han_segmentation.scripts.transforms import HanInputd, RefuseWrongCase, inference_cases
 from shared.engines.case_evaluator import CaseDataset, CaseFailure
-<<<<<<< HEAD
-from shared.io.intake import case_facts
-=======
 from shared.io.ct_check import CheckCTd
->>>>>>> volumes/main
+from shared.io.intake import case_facts
 from shared.io.volumes import VolumeReader
 from tests.han_segmentation.heads import TABLE, han_seg_folder, head, nifti_folder
 from tests.io.test_volumes import write_series

@@ -23,10 +23,6 @@ from .shared.geometry.frames import voxel_sizes
 from .shared.geometry.grids import volume_affine
 from .shared.io.atomic import atomic_path
 from .shared.io.cases import is_series
-<<<<<<< HEAD
-=======
-from .shared.io.errors import CaseError
->>>>>>> volumes/main
 from .shared.io.intake import with_facts
 from .shared.io.json_files import write_json
 from .shared.pictures.files import save_picture

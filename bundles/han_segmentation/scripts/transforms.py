@@ -14,22 +14,12 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-<<<<<<< HEAD
 from .cases import MR, find_han_cases
-from .contours import check_hu
-=======
-from .cases import find_han_cases
->>>>>>> volumes/main
 from .mr_registration import Alignment, align_mr
 from .network_input import AIR_HU, aligned_image, network_input, on_grid, working_grid
 from .organs import OrganTable
 from .shared.engines.settings import flag
-<<<<<<< HEAD
-from .shared.geometry.frames import voxel_sizes
 from .shared.io.errors import CaseError, one_line
-=======
-from .shared.io.errors import CaseError
->>>>>>> volumes/main
 from .shared.io.itk_images import read_image, to_sitk
 
 REGISTRATION_MM = 2.0  # voxels of the CT to which the MR is registered
@@ -76,25 +66,6 @@ class RefuseWrongCase(Transform):
         return data
 
 
-<<<<<<< HEAD
-def check_ct(ct: MetaTensor) -> None:
-    """Refuse what is no CT (1, X, Y, Z) of a head or neck.
-
-    Raises:
-        CaseError: values that are no HU, or a volume that is too thin.
-    """
-    path = str(ct.meta.get("filename_or_obj", "CT"))
-    modality = str(ct.meta.get("modality") or "CT")
-    if modality != "CT":
-        raise CaseError(path, f"is {modality} and no CT by its header", "give the CT of the patient")
-    check_hu(path, float(ct.min()))
-    spacing = voxel_sizes(np.asarray(ct.affine))
-    extent = spacing * np.array(ct.shape[1:])
-    if extent.min() < LEAST_MM:
-        shown = " x ".join(f"{length:.0f}" for length in extent)
-        raise CaseError(path, f"is only {shown} mm in size", "give the whole CT of the head and neck")
-
-
 def read_beside(path: str) -> sitk.Image:
     """An image beside the CT; whatever goes wrong with it is said of its own file.
 
@@ -109,8 +80,6 @@ def read_beside(path: str) -> sitk.Image:
         raise CaseError(path, f"cannot be read ({one_line(str(error))[:120]})", "convert it again") from error
 
 
-=======
->>>>>>> volumes/main
 def register_mr(ct: MetaTensor, path: str) -> tuple[MetaTensor | None, dict[str, Any]]:
     """The MR of a file in the world of a CT.
 
@@ -181,18 +150,11 @@ class HanInputd(MapTransform):
         for key in self.key_iterator(output):
             ct: MetaTensor = output[key]
             output[ORIGINAL] = ct
-<<<<<<< HEAD
-            check_ct(ct)
             images, report = {}, {"used": False}
             if self.use_mr and MR in output:
                 images[MR], report = register_mr(ct, str(output[MR]))
             for name in (name for name in self.modalities if name in output):
                 images[name] = aligned_image(read_beside(str(output[name])), np.eye(4))
-=======
-            mr, report = None, {"used": False}
-            if self.use_mr and self.mr_key in output:
-                mr, report = register_mr(ct, str(output[self.mr_key]))
->>>>>>> volumes/main
             affine, size = working_grid(ct, self.spacing_mm)
             others = [images.get(name) for name in (MR, *self.modalities)]
             image = network_input(ct, others, affine, size, self.windows_hu)
