@@ -175,3 +175,16 @@ def test_two_hands_are_evaluated_by_rows_of_their_own(answered: tuple[Truth, dic
     assert done.returncode == 1 and "has no row of image touching_1" in done.stdout
     cases = json.loads((folder / "eval" / "metrics.json").read_text())["cases"]
     assert [case["case"] for case in cases] == ["apart_1", "apart_2"] and max(c["pe_mean_mm"] for c in cases) < 1.5
+
+
+def test_equal_names_in_two_folders_lose_nothing(tmp_path: Path) -> None:
+    for folder, seed in (("one", 22), ("two", 27)):
+        (tmp_path / "input" / folder).mkdir(parents=True)
+        image = Image.fromarray(to_uint8(make_hand(seed, 300).image).T)
+        image.save(tmp_path / "input" / folder / "hand.v1 links.png")
+    options = {"dataset_dir": tmp_path / "input", "output_dir": tmp_path / "output", "passes": 1}
+    done = run_quickly(bundle_command(BUNDLE, "inference", options), BUNDLE)
+    assert done.returncode == 0, done.stdout[-3000:]
+    parts = ("landmarks.json", "overlay.png", "landmarks.nii.gz")
+    names = {f"{folder}_hand.v1 links_{part}" for folder in ("one", "two") for part in parts}
+    assert {path.name for path in (tmp_path / "output").iterdir()} == names

@@ -8,11 +8,11 @@ from typing import Any
 
 from .landmark_set import SHIPPED, LandmarkSet, read_landmark_set
 from .phantoms.phantom import write_hand_dataset
-from .shared.io.cases import find_cases
+from .shared.io.cases import PICTURE_SUFFIXES, VOLUME_SUFFIXES, find_cases, image_stem
 from .shared.io.errors import CaseError
 from .shared.io.point_files import LandmarkRow, read_landmark_table
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm", ".nii.gz", ".nii", ".mha")
+SUFFIXES = (*sorted(PICTURE_SUFFIXES | VOLUME_SUFFIXES), ".dcm")
 
 
 def find_image(folder: Path, name: str) -> Path:
@@ -62,7 +62,8 @@ def find_annotated(dataset_dir: str, rows: Sequence[LandmarkRow]) -> list[dict[s
     cases = []
     for row in rows:
         inside = folder / row.split if row.split is not None and (folder / row.split).is_dir() else folder
-        cases.append({"image": str(find_image(inside, row.image)), "case": row.image, "landmarks": row.points})
+        path = find_image(inside, row.image)
+        cases.append({"image": str(path), "case": image_stem(path), "landmarks": row.points})
     return cases
 
 

@@ -20,7 +20,7 @@ from .inferer import hand_score
 from .landmark_set import LandmarkSet
 from .pictures import draw_overlay, landmark_map
 from .points import fit_similarity, pixel_sizes, to_file_indices, transform_points
-from .radius import radius_mm, read_calibration
+from .radius import radius_mm
 from .shared.geometry.frames import plain_tensor
 from .shared.io.errors import CaseError
 from .shared.io.point_files import landmark_result, write_landmarks
@@ -201,7 +201,7 @@ class HandResultd(MapTransform):
         min_score: how much the points have to look like a hand, 0..1; radiographs of hands reach more than 0.5, other
             pictures less than 0.05.
         min_confidence: points below are named in a warning and drawn in red.
-        radius: file of the calibration of the radius that holds nine of ten points; without such a file there is none.
+        calibration: of the radius that holds nine of ten points; without it there is none.
 
     Raises:
         CaseError: when the picture shows no hand.
@@ -216,10 +216,10 @@ class HandResultd(MapTransform):
         output_dir: str | None = None,
         min_score: float = 0.2,
         min_confidence: float = 0.3,
-        radius: str | None = None,
+        calibration: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(keys)
-        self.calibration = None if radius is None else read_calibration(radius, len(landmark_set))
+        self.calibration = calibration
         self.landmark_set, self.min_score, self.min_confidence = landmark_set, min_score, min_confidence
         self.image_key, self.original_key = image_key, original_key
         self.output_dir = None if output_dir is None else Path(output_dir)
