@@ -17,6 +17,8 @@ LOOK = (192, 256)
 """Canvas (X, Y) on which hands are counted."""
 ROOM = 0.12
 """What is added to each side of a hand, relative to its length."""
+TOUCH = 0.03
+"""What is added, in the same way, towards a hand that touches: the tip of a thumb may lie in its area."""
 MIN_SHARE = 0.4
 """Area of a further hand relative to the largest one."""
 
@@ -29,11 +31,12 @@ def with_room(extents: np.ndarray, number: int) -> np.ndarray:
         number: which of them.
     """
     own = extents[number]
-    room = own + np.array([-1, 1]) * ROOM * (own[:, 1] - own[:, 0]).max()
+    length = (own[:, 1] - own[:, 0]).max()
+    room = own + np.array([-1, 1]) * ROOM * length
     for other in np.delete(extents, number, axis=0):
         gaps = np.stack([own[:, 0] - other[:, 1], other[:, 0] - own[:, 1]], axis=1)  # before and after, along each axis
         axis, end = np.unravel_index(gaps.argmax(), gaps.shape)
-        limit = own[axis, end] + (1 if end else -1) * max(gaps[axis, end] / 2, 2)
+        limit = own[axis, end] + (1 if end else -1) * max(gaps[axis, end] / 2, TOUCH * length)
         room[axis, end] = min(room[axis, end], limit) if end else max(room[axis, end], limit)
     return room
 
