@@ -101,6 +101,8 @@ def bright_corners(image: np.ndarray) -> np.ndarray:
 def without_bright_corners(image: np.ndarray) -> np.ndarray:
     """The picture in 0..1 with its bright corners at the level of the background and the rest using the whole range.
 
+    A picture that reaches nearly up to the white of its corners stays as it is: they do no harm there.
+
     Args:
         image: (X, Y) in 0..1.
     """
@@ -109,6 +111,8 @@ def without_bright_corners(image: np.ndarray) -> np.ndarray:
         return image
     inner = image[~corners]
     low, high = np.percentile(inner, [0.5, 99.5])
+    if high > 0.85:
+        return image
     rest = ~corners
     edge = np.concatenate([image[0][rest[0]], image[-1][rest[-1]], image[:, 0][rest[:, 0]], image[:, -1][rest[:, -1]]])
     filled = np.where(corners, np.median(edge if len(edge) else inner), image)
