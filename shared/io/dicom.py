@@ -62,7 +62,8 @@ def check_single_image(path: str | os.PathLike, data: Dataset) -> None:
 def stored_pixels(data: Dataset) -> np.ndarray:
     """Stored values (rows, columns) of a single image, colours mixed to grey; raises whatever its decoder raises."""
     if not data.file_meta.get("TransferSyntaxUID"):  # a file without preamble: its elements tell how they are written
-        implicit, little = data.original_encoding
+        # pydicom 2 has no original_encoding
+        implicit, little = getattr(data, "original_encoding", None) or (data.is_implicit_VR, data.is_little_endian)
         plain = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         data.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else plain
     pixels = data.pixel_array
