@@ -97,7 +97,8 @@ def xray_files(folder: Path, left_out: list[str]) -> list[Path]:
 
 def volume_files(folder: Path, left_out: list[str], label_maps: bool = False) -> tuple[list[Path], list[Slice]]:
     """Volume files and DICOM objects of a folder and all folders below it."""
-    files, slices = [], []
+    files: list[Path] = []
+    slices: list[Slice] = []
     for path in without_results(visible(folder), left_out, label_maps):
         if path.is_dir():
             more_files, more_slices = volume_files(path, left_out, label_maps)
@@ -205,11 +206,11 @@ def series_slices(path: str | os.PathLike) -> list[Slice]:
 
 
 def is_series(path: str | os.PathLike) -> bool:
-    """Whether a path stands for a DICOM volume: slices in a folder, one series in it, or a multi-frame file."""
+    """Whether a path stands for a DICOM volume of single slices: a folder, or one of several series in it."""
     folder, uid = split_series(path)
-    if uid is not None or folder.is_file():
-        return uid is not None or is_dicom(folder)
-    return folder.is_dir() and any(item.is_file() and is_dicom(item) for item in visible(folder))
+    if uid is not None or not folder.is_dir():
+        return uid is not None
+    return any(item.frames == 1 for item in series_slices(folder))
 
 
 def series_stem(path: Path, volume: Sequence[Slice], alone: bool) -> str:

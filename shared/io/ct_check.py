@@ -14,6 +14,7 @@ from monai.transforms import MapTransform
 
 from ..geometry.frames import voxel_sizes
 from ..geometry.grids import volume_affine
+from ..geometry.volume_box import file_name
 from .body_check import body_state
 from .errors import CaseError
 from .hu_check import OTHER_MODALITIES, hu_state, sampled
@@ -22,11 +23,6 @@ from .intake import add_facts
 logger = logging.getLogger(__name__)
 
 RESCALE_ADVICE = "give the CT with its rescale slope and intercept applied"
-
-
-def file_name(volume: MetaTensor) -> str:
-    """Path of the file that a volume was read from, for messages."""
-    return str(volume.meta.get("filename_or_obj", "volume"))
 
 
 def in_hu(volume: MetaTensor) -> MetaTensor:

@@ -56,7 +56,7 @@ def check_nifti_sizes(path: str | os.PathLike, header: Any) -> None:
     """
     if header.get("sform_code", 0) > 0:
         return
-    with Opener(path) as file:
+    with Opener(str(path)) as file:
         sizes = type(header).from_fileobj(file, check=False)["pixdim"][1:4]
     if not (np.isfinite(sizes) & (sizes != 0)).all():
         shown = " x ".join(f"{size:g}" for size in sizes)

@@ -15,7 +15,7 @@ from .cases import is_series, series_slices
 from .dicom_series import read_stack, series_stack
 from .enhanced_dicom import read_enhanced
 from .errors import CaseError
-from .file_names import single_path
+from .file_names import is_dicom, single_path
 from .image_files import check_affine, check_finite, read_grid, says_orientation
 from .intake import INTAKE, facts_text
 
@@ -59,7 +59,7 @@ def read_volume(path: Path) -> Volume:
     Raises:
         CaseError: when it cannot be read.
     """
-    if path.is_dir() or is_series(path):
+    if path.is_dir() or is_series(path) or is_dicom(path):
         return read_dicom_volume(path)
     array, affine = read_grid(path)
     return Volume(array, affine, oriented=says_orientation(path))

@@ -23,7 +23,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from shared.io.cases import find_cases
+from shared.io.cases import find_cases, is_series
 from shared.io.errors import CaseError
 from shared.io.intake import case_facts
 from shared.io.json_files import write_json
@@ -378,6 +378,16 @@ def test_frames_are_stacked_by_position_with_their_own_rescale(tmp_path, order, 
 def test_frames_that_are_missing_or_doubled_are_refused(tmp_path, order, words):
     with pytest.raises(CaseError, match=words):
         load(multi_frame(tmp_path / "a.dcm", order))
+
+
+def test_a_structure_set_can_name_single_slices_alone(tmp_path):
+    (tmp_path / "frames").mkdir()
+    multi_frame(tmp_path / "frames" / "a.dcm")
+    write_series(tmp_path / "slices")
+    assert is_series(tmp_path / "slices") and is_series(f"{tmp_path}?series=1.2")
+    assert (
+        not is_series(tmp_path / "frames") and not is_series(tmp_path / "frames" / "a.dcm") and not is_series(tmp_path)
+    )
 
 
 def test_several_multi_frame_files_of_a_folder_are_a_case_each(tmp_path):
