@@ -38,7 +38,7 @@ class BoneSchedule:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PoseCandidate:
     """A pose on its way.
 
     Attributes:
@@ -83,7 +83,7 @@ def shadow_seen(
 
 
 def advance(
-    candidate: Candidate,
+    candidate: PoseCandidate,
     patient: PatientModel,
     views: Sequence[RadiographView],
     factor: float,
@@ -91,7 +91,7 @@ def advance(
     margin_px: int,
     by_adam: bool,
     backend: str | None,
-) -> Candidate:
+) -> PoseCandidate:
     """A candidate after a level, the shadow looked for again half-way.
 
     Args:
@@ -110,7 +110,7 @@ def advance(
         level, _ = at_level(patient, views, 1.0, space.distance_mm)
         near = seen_at(candidate.pose, level, views, margin_px, backend)
         if near is None:
-            return Candidate(candidate.pose, -1.0, candidate.start, float("inf"), candidate.trajectory)
+            return PoseCandidate(candidate.pose, -1.0, candidate.start, float("inf"), candidate.trajectory)
         start, count = torch.zeros(1, 6, dtype=torch.float64), max(2, round(share * steps))
         notes = Trajectory()
         if by_adam:
@@ -124,13 +124,15 @@ def advance(
         way = space.to_pose(torch.stack(notes.parameters), patient.isocenter)
         steps_made = tuple(zip(way, notes.similarity, notes.factor, strict=True))
         pose = space.to_pose(best[None], patient.isocenter)[0]
-        candidate = Candidate(pose, value, candidate.start, gradient, (*candidate.trajectory, *steps_made))
+        candidate = PoseCandidate(pose, value, candidate.start, gradient, (*candidate.trajectory, *steps_made))
     return candidate
 
 
-def apart(candidates: Sequence[Candidate], patient: PatientModel, keep: int, least_mm: float) -> list[Candidate]:
+def apart(
+    candidates: Sequence[PoseCandidate], patient: PatientModel, keep: int, least_mm: float
+) -> list[PoseCandidate]:
     """At most ``keep`` candidates, best first, each at least ``least_mm`` (mTRE) from all better ones."""
-    chosen: list[Candidate] = []
+    chosen: list[PoseCandidate] = []
     for one in sorted(candidates, key=lambda c: -c.similarity):
         if all(mtre(patient, one.pose, other.pose) > least_mm for other in chosen):
             chosen.append(one)
@@ -146,7 +148,7 @@ def bone_candidates(
     schedule: BoneSchedule,
     start: Tensor | None = None,
     backend: str | None = None,
-) -> list[Candidate]:
+) -> list[PoseCandidate]:
     """Refined poses of a bone, best first.
 
     Args:
@@ -159,7 +161,7 @@ def bone_candidates(
     """
     poses, _ = search_bone(patient, views, distance_mm, schedule.starts, start, backend=backend)
     starts = list(poses) if start is None else [start.double(), *poses]
-    candidates = [Candidate(pose, 0.0, pose, float("inf")) for pose in starts]
+    candidates = [PoseCandidate(pose, 0.0, pose, float("inf")) for pose in starts]
     distance = local_poses(starts[0], patient.isocenter, 1.0).distance_mm
     for number, ((pixels, steps), keep) in enumerate(zip(schedule.levels, schedule.keep, strict=True)):
         first = views[0].detector

@@ -20,6 +20,7 @@ from torch import Tensor
 from .patient import PatientModel, render_patient
 from .shared.drr.geometry import Detector, invert_rigid, pixels_to_world, project_points
 from .shared.drr.similarity import gradient_images
+from .shared.geometry.frames import transform_points
 from .silhouette import shadow
 from .views import RadiographView
 
@@ -78,7 +79,7 @@ def meeting_point(views: Sequence[RadiographView], distance_mm: float) -> Tensor
 
 
 @dataclass(frozen=True)
-class Picture:
+class SearchPicture:
     """An X-ray prepared for sliding: the transforms of its gradients and of their squares.
 
     Attributes:
@@ -110,18 +111,18 @@ def even_contrast(view: RadiographView) -> Tensor:
     return (centred / (contrast + 0.25 * contrast[mask > 0].mean())).to(view.image)
 
 
-def prepare(view: RadiographView, window: int) -> Picture:
-    """`Picture` of a view for templates of ``window`` pixels."""
+def prepare(view: RadiographView, window: int) -> SearchPicture:
+    """`SearchPicture` of a view for templates of ``window`` pixels."""
     inside = view.mask[..., 1:-1, 1:-1]
     gradients = [inside * one for one in gradient_images(even_contrast(view))]
     rows, columns = gradients[0].shape[-2:]
     size = (next_fast_len(rows + window, real=True), next_fast_len(columns + window, real=True))
     stack = torch.cat([*gradients, *(one**2 for one in gradients), inside])[:, 0]
     floor = 0.05 * float(stack[2:4].mean() / stack[4].mean())
-    return Picture(view, torch.fft.rfft2(stack, size), size, floor)
+    return SearchPicture(view, torch.fft.rfft2(stack, size), size, floor)
 
 
-def slide_shadows(rendered: Tensor, picture: Picture) -> Tensor:
+def slide_shadows(rendered: Tensor, picture: SearchPicture) -> Tensor:
     """How well (B, rows, columns) shadows (B, 1, W, W) explain the gradients of an X-ray in their surroundings.
 
     That is the gain in log-likelihood of a Gaussian model, ``-n / 2 log(1 - r**2)`` with the correlation r and the
@@ -188,7 +189,7 @@ def search_bone(
     point = meeting_point(views, distance_mm)
     if about is not None:
         inverse = invert_rigid(about)
-        point = inverse[:3, :3] @ patient.isocenter + inverse[:3, 3]
+        point = transform_points(inverse, patient.isocenter)
     depth = float(point[2])
     length = 2 * patient.extent_mm
     pictures = []

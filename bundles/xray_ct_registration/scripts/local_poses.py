@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .shared.drr.geometry import invert_rigid
 from .shared.drr.pose import se3_exp
+from .shared.geometry.frames import transform_points
 
 SMALL = 0.01  # of the object's radius: a step of the refinement
 
@@ -55,5 +56,5 @@ class LocalPoses:
 def local_poses(base: Tensor, isocenter: Tensor, radius_mm: float) -> LocalPoses:
     """`LocalPoses` about a camera pose (4, 4) that sees an object."""
     inverse = invert_rigid(base)
-    distance = float((inverse[:3, :3] @ isocenter + inverse[:3, 3])[2])
+    distance = float(transform_points(inverse, isocenter)[2])
     return LocalPoses(base, radius_mm, max(distance, 1.0))
