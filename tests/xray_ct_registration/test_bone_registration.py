@@ -13,7 +13,7 @@ import torch
 from monai.data import MetaTensor
 
 from bundles.xray_ct_registration.scripts import bone_search
-from bundles.xray_ct_registration.scripts.bone_registration import shadow_seen
+from bundles.xray_ct_registration.scripts.bone_registration import BoneSchedule, shadow_seen
 from bundles.xray_ct_registration.scripts.bone_search import camera_at, meeting_point, rotations, search_bone
 from bundles.xray_ct_registration.scripts.landmark_start import landmark_start
 from bundles.xray_ct_registration.scripts.local_poses import local_poses
@@ -144,8 +144,15 @@ def test_bone_alone_is_told_from_a_patient() -> None:
     assert not is_single_bone(bone(), small, DISTANCE_MM, "auto")
 
 
+def quicken(monkeypatch) -> None:
+    """Coarser rotations and levels, enough for a bone of this size."""
+    quick = BoneSchedule(starts=12, levels=((32, 12), (64, 16), (128, 12)), keep=(4, 2, 2))
+    monkeypatch.setattr(bone_search, "STEP_DEG", 20.0)
+    monkeypatch.setattr("bundles.xray_ct_registration.scripts.register.BoneSchedule", lambda: quick)
+
+
 def test_a_bone_is_found_without_a_start(monkeypatch) -> None:
-    monkeypatch.setattr(bone_search, "STEP_DEG", 17.0)
+    quicken(monkeypatch)
     result = register(bone(), views(), PoseSpace(center_mm=(0.0, DISTANCE_MM, 0.0)))
     assert result.start == "search" and result.confidence.accepted, result.confidence
     assert mtre(bone(), result.camera_to_world, TRUE) < 1.2
@@ -153,7 +160,7 @@ def test_a_bone_is_found_without_a_start(monkeypatch) -> None:
 
 
 def test_a_start_20_degrees_and_20_mm_away_is_enough(monkeypatch) -> None:
-    monkeypatch.setattr(bone_search, "STEP_DEG", 17.0)
+    quicken(monkeypatch)
     start = turned(20.0, 20.0)
     assert mtre(bone(), start, TRUE) > 15
     result = register(bone(), views(), PoseSpace(center_mm=(0.0, DISTANCE_MM, 0.0)), start=start)
@@ -162,6 +169,7 @@ def test_a_start_20_degrees_and_20_mm_away_is_enough(monkeypatch) -> None:
 
 def test_a_right_start_is_kept(monkeypatch) -> None:
     """The search is made to propose nothing but wrong poses."""
+    quicken(monkeypatch)
     wrong = torch.stack([turned(40.0, 30.0), turned(-35.0, 25.0)])
     monkeypatch.setattr(
         "bundles.xray_ct_registration.scripts.bone_registration.search_bone", lambda *a, **k: (wrong, torch.ones(2))
