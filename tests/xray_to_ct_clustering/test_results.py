@@ -29,7 +29,6 @@ from tests.xray_to_ct_clustering.xrays import FINE_MM, GEOMETRY, SIZE, pair, pat
 FIELDS = dataclasses.asdict(GEOMETRY)
 EVIDENCE = {
     "same_picture": 0.3,
-    "pair_agreement": 1.5,
     "row_agreement": 0.99,
     "row_shift": 0,
     "frontal": {"strangeness": 0.1, "strangeness_as_the_other_view": 0.5, "limit": 0.3},
