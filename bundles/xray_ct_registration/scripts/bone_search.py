@@ -243,7 +243,8 @@ def distinct(turns: Tensor, points: Tensor, keep: int, apart_mm: float) -> Tenso
         keep: how many.
         apart_mm: places nearer than this are alike, with rotations nearer than `APART_DEG`.
     """
-    free, chosen = torch.ones(len(turns), dtype=torch.bool), []
+    free = torch.ones(len(turns), dtype=torch.bool)
+    chosen: list[int] = []
     least = 1 + 2 * math.cos(math.radians(APART_DEG))
     while len(chosen) < keep and bool(free.any()):
         index = int(torch.nonzero(free)[0])
