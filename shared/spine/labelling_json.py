@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from .labels import SPINE_LABELS, SPINE_NAMES
@@ -23,6 +24,7 @@ def labelling_result(case: str, labelling: SpineLabelling) -> dict[str, Any]:
         "margin": round(float(min(labelling.margin, 1e6)), 4),
         "second_best": None if second is None else landmark_entries(second),
         "sacrum": next(iter(landmark_entries(extra)), None),
+        "ribs": [{"name": SPINE_NAMES[label]} | asdict(reach) for label, reach in labelling.ribs.items()],
         "cut": [SPINE_NAMES[label] for label in labelling.cut],
         "interpolated": [SPINE_NAMES[label] for label in labelling.interpolated],
         "warnings": list(labelling.reasons),

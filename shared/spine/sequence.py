@@ -34,6 +34,7 @@ from .chains import (
 from .field_of_view import CUT_MM, FieldOfView
 from .label_probabilities import allow_rare
 from .labels import CRANIOCAUDAL, SPINE_NAMES, VERTEBRA_LABELS
+from .ribs import RibReach
 from .statistics import USUAL, SpineStatistics, load_statistics
 
 __all__ = [
@@ -101,6 +102,7 @@ class SpineLabelling:
         cut: labels found within the margin of the image's ends and left out.
         interpolated: labels between found vertebrae that the heatmaps do not show.
         total: score of the whole labelling in units of the heatmaps' scores, comparable between images.
+        ribs: what the CT shows beside the thoracic and upper lumbar vertebrae, where it was measured.
     """
 
     points: dict[int, np.ndarray]
@@ -114,6 +116,7 @@ class SpineLabelling:
     cut: tuple[int, ...] = ()
     interpolated: tuple[int, ...] = ()
     total: float = 0.0
+    ribs: dict[int, RibReach] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from .field_of_view import FieldOfView
 from .hu_window import HU_WINDOW, normalize_hu
 from .label_probabilities import label_log_probabilities
 from .refine import refine_points
+from .ribs import measure_ribs, rib_doubts
 from .sequence import SpineLabelling, label_spine
 from .spine_stage import SpineRegion
 from .statistics import load_statistics
@@ -204,6 +205,8 @@ def label_heatmaps(
 ) -> SpineLabelling:
     """The labelled spine of heatmaps; without points where no vertebra can be labelled.
 
+    Ribs that contradict the names make the level uncertain; they change no name.
+
     Args:
         heatmaps: (27, x, y, z) with their affine.
         volume: the CT, whose ends cut the spine.
@@ -227,7 +230,12 @@ def label_heatmaps(
     if peak is None and isinstance(height, float) and height < SURE_PEAK:
         reasons = [f"level uncertain: the vertebrae are seen faintly, {height:.2f} of 1", *labelling.reasons]
         labelling = replace(labelling, uncertain=True, reasons=reasons)
-    return replace(labelling, points=points)
+    ribs = measure_ribs(volume, points)
+    if doubts := rib_doubts(ribs):
+        labelling = replace(
+            labelling, uncertain=True, reasons=[f"level uncertain: {', '.join(doubts)}", *labelling.reasons]
+        )
+    return replace(labelling, points=points, ribs=ribs)
 
 
 def upside_down(volume: MetaTensor) -> CaseError:
