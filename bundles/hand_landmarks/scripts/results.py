@@ -64,7 +64,7 @@ def upright_points(pred: Tensor, image: MetaTensor, original: MetaTensor) -> np.
         original: (1, X, Y) the upright picture with its affine.
     """
     to_upright = torch.linalg.inv(original.affine.double().cpu()) @ image.affine.double().cpu()
-    return transform_points(torch.as_tensor(pred[:, :2]).cpu(), to_upright).numpy()
+    return transform_points(to_upright, torch.as_tensor(pred[:, :2]).cpu()).numpy()
 
 
 def refuse_other_pictures(pred: Tensor, image: MetaTensor, landmark_set: LandmarkSet, min_score: float) -> None:
@@ -104,8 +104,8 @@ def bright_beside(points: np.ndarray, image: MetaTensor, landmark_set: LandmarkS
     step = 4
     canvas = gaussian(image[0].cpu().numpy(), sigma=step)[::step, ::step]
     bright = np.argwhere(canvas > threshold_otsu(canvas)) * step * mirror
-    low, high = (edge(transform_points(points * mirror, to_mean).numpy(), axis=0) for edge in (np.min, np.max))
-    across = transform_points(bright, to_mean).numpy()[:, 0]
+    low, high = (edge(transform_points(to_mean, points * mirror), axis=0) for edge in (np.min, np.max))
+    across = transform_points(to_mean, bright)[:, 0]
     count = ((across < low[0] - BESIDE_MM) | (across > high[0] + BESIDE_MM)).sum()
     return float(count * step**2 * to_mean[:2, :2].det() / np.prod(high - low))
 
