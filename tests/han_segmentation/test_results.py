@@ -127,7 +127,8 @@ def test_a_multi_frame_ct_keeps_its_label_map_without_a_structure_set(tmp_path: 
     """Contours cannot name its frames. Until now the writer raised, and the label map was never saved."""
     phantom = head()
     folder = write_series(tmp_path / "series", positions=[0.0], NumberOfFrames=3)
-    ct, labels = tensor(phantom.ct, phantom.affine, str(folder)), tensor(phantom.labels, phantom.affine)
+    file = str(next(folder.iterdir()))
+    ct, labels = tensor(phantom.ct, phantom.affine, file), tensor(phantom.labels, phantom.affine)
     ct.meta["modality"] = "CT"
     document = save(tmp_path / "out", ct, labels, "scan")["result"]
     written = {path.name for path in (tmp_path / "out").iterdir()}

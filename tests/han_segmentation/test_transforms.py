@@ -118,4 +118,4 @@ def test_unknown_left_and_right_is_refused_or_taken_as_said(tmp_path: Path) -> N
 def test_what_calls_itself_another_modality_is_refused(tmp_path: Path) -> None:
     folder = write_series(tmp_path / "scan", Modality="MR")
     (item,) = prepare(folder)
-    assert isinstance(item, CaseFailure) and "is MR and no CT by its header" in item.line
+    assert isinstance(item, CaseFailure) and "is an MR by its header, no CT" in item.line
