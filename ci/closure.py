@@ -82,7 +82,7 @@ def closure(bundle: Path) -> set[Path]:
         todo |= {path for used in imports_of(scripts, module) for path in with_packages(used)} - found
         todo |= set(with_packages(module)) - found
     for module in sorted(found):
-        text = (scripts / module).read_text(encoding="utf-8")
+        code = (scripts / module).read_text(encoding="utf-8")
         beside = (path for path in (scripts / module.parent).iterdir() if path.is_file() and path.suffix != ".py")
-        found |= {path.relative_to(scripts) for path in beside if path.name in text}
+        found |= {path.relative_to(scripts) for path in beside if path.name in code}
     return found

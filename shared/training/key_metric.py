@@ -23,7 +23,8 @@ def stop_score(better: Literal["higher", "lower"]) -> Callable[[Engine], float]:
     sign = 1.0 if better == "higher" else -1.0
 
     def score(evaluator: Engine) -> float:
-        return sign * float(evaluator.state.metrics[evaluator.state.key_metric_name])
+        name: str = evaluator.state.key_metric_name  # type: ignore[attr-defined]
+        return sign * float(evaluator.state.metrics[name])
 
     return score
 

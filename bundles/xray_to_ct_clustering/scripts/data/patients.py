@@ -51,10 +51,11 @@ def cached(path: Path | None, make: Any) -> PatientCT:
             return PatientCT(str(stored["case"]), values, spacing_mm, tuple(stored["middle"]), labels)
     patient = make()
     if path is not None:
-        arrays = {"case": patient.case, "hu": patient.hu.numpy(), "spacing_mm": patient.spacing_mm}
-        labels = {} if patient.labels is None else {"labels": patient.labels.numpy()}
+        arrays: dict[str, Any] = {"case": patient.case, "hu": patient.hu.numpy(), "spacing_mm": patient.spacing_mm}
+        if patient.labels is not None:
+            arrays["labels"] = patient.labels.numpy()
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays, **labels, middle=patient.middle)
+            np.savez_compressed(file, **arrays, middle=patient.middle)
     return patient
 
 
