@@ -15,7 +15,7 @@ from .geometry import (
     ray_frame_in_voxels,
 )
 from .pose import double_geodesic, euler_to_matrix, euler_to_pose, matrix_to_euler, pose_to_euler, se3_exp, se3_log
-from .render import BACKENDS, render
+from .rendering import BACKENDS, render
 from .similarity import (
     gradient_ncc,
     mean_squared_error,

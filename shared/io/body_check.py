@@ -213,6 +213,13 @@ def trunk_width(hu: np.ndarray) -> tuple[float, float]:
     return (float(np.ptp(across)) + 1) * GRID_MM, float(((hu < LUNG_HU) & thing).sum() / thing.sum())
 
 
+def is_upright(volume: MetaTensor) -> bool | None:
+    """Whether the head of the body in a CT (1, X, Y, Z) lies above, as its header says; None where nothing tells."""
+    found = body_slices(to_grid(volume, GRID_MM).as_tensor()[0].cpu().numpy())
+    total = 0.0 if found is None else sum(upright_votes(found).values())
+    return None if abs(total) < -UPRIGHT_LIMIT else total > 0
+
+
 def body_state(volume: MetaTensor) -> BodyState:
     """What contradicts the header of a CT (1, X, Y, Z) in HU."""
     hu = to_grid(volume, GRID_MM).as_tensor()[0].cpu().numpy()

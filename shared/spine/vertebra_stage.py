@@ -23,6 +23,7 @@ from ..geometry.frames import centred_grid, plain_tensor
 from ..geometry.grids import to_grid, volume_affine
 from ..geometry.hounsfield import LOWEST_HU
 from ..geometry.volume_box import cut_box, file_name, volume_bounds
+from ..io.body_check import is_upright
 from ..io.errors import CaseError
 from .candidates import CHANNELS, Candidate, find_candidates
 from .crops import sample_grid
@@ -215,12 +216,12 @@ def label_heatmaps(
         min_peak: as :func:`check_seen` takes it.
 
     Raises:
-        CaseError: when no vertebra stands out, or they lie in reverse order.
+        CaseError: when no vertebra stands out, or they lie in reverse order and the body does not say otherwise.
     """
     check_seen(heatmaps, volume, min_peak)
     height = clear_peak(heatmaps) if peak is None else peak
     candidates = find_candidates(heatmaps, volume_affine(heatmaps), min_score=min_score, peak=height)
-    if is_upside_down(candidates):
+    if is_upside_down(candidates) and not is_upright(volume):
         raise upside_down(volume)
     statistics = load_statistics()
     view = FieldOfView(volume_affine(volume), volume.shape[1:])
@@ -291,7 +292,7 @@ class VertebraStage:
         crop = spine_crop(volume, region, self.spacing_mm, self.least, self.hu_window)
         heatmaps = place_heatmaps(self.inferer(crop[None], self.network)[0], crop)
         labelling = label_heatmaps(heatmaps, volume, self.peak, self.min_score, self.min_peak)
-        if labelling.uncertain:
+        if labelling.uncertain and not is_upright(volume):
             self.check_upright(crop, heatmaps, volume)
         check_labelling(labelling, volume)
         return labelling, heatmaps

@@ -10,6 +10,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from shared.io.body_check import is_upright
 from shared.io.cases import find_cases
 from shared.io.ct_check import CheckCTd, check_body, in_hu
 from shared.io.errors import CaseError
@@ -104,6 +105,12 @@ def test_an_upside_down_chest_is_refused(chest: MetaTensor, axes: tuple[int, ...
         check_body(changed(chest, chest.as_tensor().flip(axes)), 15)
 
 
+def test_a_chest_tells_which_way_up_it_lies_and_a_piece_of_spine_does_not(chest: MetaTensor) -> None:
+    assert is_upright(chest) is True
+    assert is_upright(changed(chest, chest.as_tensor().flip(3))) is False
+    assert is_upright(chest[:, 60:110, 60:110]) is None
+
+
 @pytest.mark.parametrize("factor", [1 / 3, 3.0])
 def test_a_voxel_size_that_makes_an_impossible_body_is_refused(chest: MetaTensor, factor: float) -> None:
     wrong = MetaTensor(chest.as_tensor(), affine=chest.affine @ np.diag([factor, factor, 1, 1]), meta=dict(chest.meta))
@@ -125,7 +132,7 @@ def real_cts() -> list[Path]:
     return [*map(Path, found), *sorted(Path(DATA).glob("xray_ct/*/*_ct.nii.gz")), heads]
 
 
-@pytest.mark.skipif(DATA is None, reason="BUNDLES_DATA names no folder of real images")
+@pytest.mark.skipif(not DATA, reason="BUNDLES_DATA names no folder of real images")
 def test_no_real_ct_is_refused_or_changed_and_upside_down_ones_are_found() -> None:
     touched, found, lungs = {}, [], []
     for path in real_cts():

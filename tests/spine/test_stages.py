@@ -121,6 +121,19 @@ def test_upside_down_header_is_refused(lower_back: TorsoPhantom) -> None:
         VertebraStage(vertebrae_oracle)(flipped, region)
 
 
+def test_a_body_that_is_seen_upright_is_believed_more_than_the_vertebrae(
+    lower_back: TorsoPhantom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few vertebrae of a neck, badly recognised, may seem to lie in reverse order in a head that lies right."""
+    volume = encoded_volume(lower_back)
+    affine = np.diag([1.0, 1.0, -1.0, 1.0]) @ lower_back.affine
+    flipped = MetaTensor(volume.as_tensor(), affine=torch.from_numpy(affine))
+    region, _ = SpineStage(spine_oracle)(flipped)
+    monkeypatch.setattr("shared.spine.vertebra_stage.is_upright", lambda volume: True)
+    labelling, _ = VertebraStage(vertebrae_oracle)(flipped, region)
+    assert labelling.uncertain and labelling.points
+
+
 @pytest.mark.parametrize(("height", "length_mm", "refused"), [(0.3, 200, True), (0.5, 200, False), (0.3, 100, False)])
 def test_faint_heatmaps_are_refused_where_much_is_in_view(height: float, length_mm: int, refused: bool) -> None:
     heatmaps = MetaTensor(torch.zeros(27, 4, 4, 4), affine=torch.eye(4).double())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .shared.drr.attenuation import hu_to_attenuation
 from .shared.drr.geometry import Detector, as_batch, invert_rigid
-from .shared.drr.render import render
+from .shared.drr.rendering import render
 from .shared.geometry.frames import plain_tensor, transform_points, voxel_sizes
 from .shared.io.errors import CaseError
 from .shared.io.volumes import VolumeReader

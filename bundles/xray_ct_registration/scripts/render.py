@@ -15,7 +15,7 @@ from .patient import PatientModel, reaching_detector
 from .pose_file import read_pose
 from .results import unit_range
 from .shared.drr.geometry import Detector
-from .shared.drr.render import BACKENDS, render
+from .shared.drr.rendering import BACKENDS, render
 from .shared.io.errors import CaseError
 from .shared.io.weights import read_tensors
 from .simulate import write_png

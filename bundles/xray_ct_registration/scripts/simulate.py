@@ -84,7 +84,7 @@ def simulate_cases(
         detector: of all views.
         count: of cases.
         seed: of poses and degradation.
-        backend: imaging model, see `shared.drr.render`; "diffdrr" is Siddon's exact sum, in float64.
+        backend: imaging model, see `shared.drr.rendering`; "diffdrr" is Siddon's exact sum, in float64.
         degrade: see `film`.
         views_deg: longitudes of the views of a case relative to the first, about its own isocentre; with more than one
             the case is a folder with `views.json`.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .hounsfield import HU_RANGE, intensity_to_hu
 from .shared.drr.attenuation import hu_to_attenuation
-from .shared.drr.render import render
+from .shared.drr.rendering import render
 from .shared.drr.similarity import multiscale_ncc
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 

@@ -15,7 +15,7 @@ from .appearance import VIEWS, Appearance
 from .data.patient_ct import EXTENT_MM
 from .data.rendering import scale_xrays
 from .intake import Picture
-from .shared.drr.render import render
+from .shared.drr.rendering import render
 from .shared.io.itk_images import FWHM_PER_SIGMA
 from .shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 from .shared.xray.pixel_size import PixelSize, at_patient, on_detector

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shared.drr.geometry import project_points
-from shared.drr.render import render
+from shared.drr.rendering import render
 from shared.networks.clustering import BiplanarGeometry, BiplanarLifting, normalized_projection, volume_affine
 
 SIZE, VOXEL_MM = (8, 10, 12), 20.0

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..shared.drr.attenuation import hu_to_attenuation
-from ..shared.drr.render import render
+from ..shared.drr.rendering import render
 from ..shared.networks.clustering.biplanar import BiplanarGeometry, volume_affine
 
 LOW_SHARE, HIGH_SHARE = 0.01, 0.99  # quantiles of an image that become 0 and 1
