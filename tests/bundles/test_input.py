@@ -48,6 +48,24 @@ def test_each_bad_file_gets_its_line(bundle: Bundle, mixed: tuple[Path, str, int
     assert wrong == {}
 
 
+def test_equal_names_in_two_folders_lose_nothing(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> None:
+    """Two patients whose files are named alike: every file of both is there, named by patient and file."""
+    folder, output, patients = work / "patients", work / "patients_results", ("patient1", "patient2")
+    options = {**bundle.spec.inference, **data.inference, "ckpt_path": unbroken.best, "output_dir": output}
+    for patient in patients:
+        shutil.copytree(options["dataset_dir"], folder / patient)
+    if "landmarks" in options:  # a file per case
+        given = work / "patients_landmarks"
+        given.mkdir()
+        for file in Path(options["landmarks"]).iterdir():
+            for patient in patients:
+                shutil.copy(file, given / f"{patient}_{file.name}")
+        options["landmarks"] = given
+    done = run_quickly(bundle_command(bundle.path, "inference", {**options, "dataset_dir": folder}), bundle.path)
+    assert done.returncode == 0, done.stdout[-3000:]
+    check_results(bundle.spec, output, tuple(f"{patient}_{case}" for patient in patients for case in data.cases))
+
+
 def test_bad_calls(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> None:
     common = {"ckpt_path": unbroken.best}
     wrong = {}
