@@ -101,18 +101,21 @@ def test_pictures_are_written(tmp_path, monkeypatch):
     volume = phantom()
     affine = np.diag([VOXEL_MM] * 3 + [1.0])
     affine[:3, 3] = -VOXEL_MM * (SIZE - 1) / 2
-    nib.save(nib.Nifti1Image(volume[0].numpy().astype(np.int16), affine), tmp_path / "a_ct.nii.gz")
+    truth, results = tmp_path / "truth", tmp_path / "results"
+    truth.mkdir()
+    results.mkdir()
+    nib.save(nib.Nifti1Image(volume[0].numpy().astype(np.int16), affine), truth / "a_ct.nii.gz")
     figures: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: (figures.append(self), open(path, "wb").close()))
     data = {"case": "a", "pred": volume}
-    ClusterPicturesd("pred", VOXEL_MM, tmp_path)(data)
-    TrackingPicturesd("pred", tmp_path, VOXEL_MM, tmp_path)(data)
-    names = {p.name for p in tmp_path.iterdir()} - {"a_ct.nii.gz"}
+    ClusterPicturesd("pred", VOXEL_MM, results)(data)
+    TrackingPicturesd("pred", truth, VOXEL_MM, results)(data)
+    names = {p.name for p in results.iterdir()}
     assert names == {
         *(f"a_clusters{end}" for end in ("_3d.png", "_histograms.png", "_space.png", ".json")),
         *(f"a_{end}" for end in ("tracking.png", "consistency.png", "tracking.json")),
     }
     assert len(figures) == 5 and all(figure.axes for figure in figures)
-    table = json.loads((tmp_path / "a_clusters.json").read_text())["clusters"]
+    table = json.loads((results / "a_clusters.json").read_text())["clusters"]
     assert [row["name"] for row in table] == ["air 1", "soft tissue 2", "lung 3"]
-    assert json.loads((tmp_path / "a_tracking.json").read_text())["mae_hu"] == 0
+    assert json.loads((results / "a_tracking.json").read_text())["mae_hu"] == 0

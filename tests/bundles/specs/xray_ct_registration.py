@@ -110,6 +110,7 @@ SPEC = BundleSpec(
         "num_workers": 0,
     },
     early_stop={"learning_rate": 0, "patience": 1},
+    different_defaults={"range_mm": "the network learns from a wider range than its answers are searched around"},
     inference={**NETWORK, **SPACE, **QUICK},
     results=tuple(
         f"{{case}}{name}"
