@@ -6,15 +6,13 @@ import importlib
 import signal
 import time
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ci.package import package_bundle
-from tests.bundles.processes import TIMEOUT_S, Forked, bundle_command, config_files, run_bundle
+from tests.bundles.processes import TIMEOUT_S, Forked, bundle_command, run_bundle
 from tests.bundles.spec import BundleSpec, Data
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,12 +29,6 @@ class Bundle:
     @property
     def name(self) -> str:
         return self.path.name
-
-    @property
-    def evaluate(self) -> Mapping[str, Any]:
-        """Options with which an evaluation fits the weights of the training."""
-        over_train = config_files(self.path, "evaluate")[0] == "train.json"
-        return self.spec.train if over_train else self.spec.inference
 
 
 @dataclass(frozen=True)
@@ -139,5 +131,5 @@ def inferred(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> Inferred:
 def evaluated(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> Inferred:
     """Evaluation from the bundle folder with the weights of `unbroken`."""
     output = work / "evaluated"
-    options = {**bundle.evaluate, **data.evaluate, "ckpt_path": unbroken.best, "output_dir": output}
+    options = {**bundle.spec.inference, **data.evaluate, "ckpt_path": unbroken.best, "output_dir": output}
     return Inferred(output, run_bundle(bundle.path, "evaluate", options))

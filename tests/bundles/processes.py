@@ -88,21 +88,12 @@ def option_arguments(options: Mapping[str, Any]) -> list[str]:
     return [part for key, value in options.items() for part in (f"--{key}", str(value))]
 
 
-def config_files(bundle: Path, workflow: str) -> tuple[str, ...]:
-    """Names of the configs of a workflow; some evaluations still go on top of train.json."""
-    text = (bundle / "configs" / "evaluate.json").read_text()
-    return tuple(
-        "train.json" if "evaluate" in workflow and name == "inference.json" and "validate#" in text else name
-        for name in CONFIGS[workflow]
-    )
-
-
 def bundle_command(
     bundle: Path, workflow: str, options: Mapping[str, Any], elsewhere: bool = False, processes: int = 1
 ) -> list[str]:
     """The command line of a workflow, for the bundle folder or, with absolute paths, for any folder."""
     folder = bundle / "configs" if elsewhere else Path("configs")
-    files = [str(folder / name) for name in config_files(bundle, workflow)]
+    files = [str(folder / name) for name in CONFIGS[workflow]]
     root = {"bundle_root": str(bundle)} if elsewhere else {}
     launcher = [sys.executable, "-m"]
     if processes > 1:

@@ -75,7 +75,7 @@ def test_bad_calls(bundle: Bundle, data: Data, unbroken: Run, work: Path) -> Non
         known = {
             "train": {**bundle.spec.train, **data.train},
             "inference": {**bundle.spec.inference, **data.inference, **common},
-            "evaluate": {**bundle.evaluate, **data.evaluate, **common},
+            "evaluate": {**bundle.spec.inference, **data.evaluate, **common},
         }[call.workflow]
         options = {**known, "output_dir": folder / "out", **call.options(folder)}
         done = run_quickly(bundle_command(bundle.path, call.workflow, options), bundle.path)

@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser, ReferenceResolver
 
 from ci.package import package_bundle
 from tests.bundles.conftest import ROOT, Bundle
-from tests.bundles.processes import CONFIGS, config_files
+from tests.bundles.processes import CONFIGS
 
 FILES = [
     "LICENSE",
@@ -116,10 +116,7 @@ def test_one_network_in_every_config(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("workflow", sorted(COMBINATIONS))
 def test_every_reference_of_a_config_exists(bundle: Bundle, workflow: str) -> None:
-    files = [
-        str(bundle.path / "configs" / name)
-        for name in (config_files(bundle.path, workflow) if workflow in CONFIGS else COMBINATIONS[workflow])
-    ]
+    files = [str(bundle.path / "configs" / name) for name in COMBINATIONS[workflow]]
     parser = ConfigParser(ConfigParser.load_config_files(files))
     parser.parse()
     resolver = parser.ref_resolver
@@ -147,11 +144,9 @@ def options_of(files: Iterable[Path]) -> dict[str, Any]:
 
 def test_options_have_one_default(bundle: Bundle) -> None:
     """An option that several workflows share has one default in all of them, but for those that the spec explains."""
-    if config_files(bundle.path, "evaluate")[0] == "train.json":
-        pytest.skip("the evaluation of this bundle does not run inference yet")
     defaults: dict[str, dict[str, Any]] = {}
     for workflow in ("train", "inference", "evaluate"):
-        for name, value in options_of(bundle.path / "configs" / f for f in config_files(bundle.path, workflow)).items():
+        for name, value in options_of(bundle.path / "configs" / f for f in CONFIGS[workflow]).items():
             defaults.setdefault(name, {})[workflow] = value
     unlike = {name for name, values in defaults.items() if any(v != [*values.values()][0] for v in values.values())}
     assert unlike == set(bundle.spec.different_defaults)

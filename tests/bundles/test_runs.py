@@ -119,7 +119,7 @@ def test_another_folder(bundle: Bundle, data: Data, killed: Run, inferred: Infer
     for path in inferred.output.glob("*.json"):
         assert json.loads(path.read_text()) == json.loads((elsewhere / "inferred" / path.name).read_text())
     options["output_dir"] = elsewhere / "evaluated"
-    run_bundle(bundle.path, "evaluate", {**bundle.evaluate, **data.evaluate, **options}, cwd=elsewhere)
+    run_bundle(bundle.path, "evaluate", {**bundle.spec.inference, **data.evaluate, **options}, cwd=elsewhere)
     assert metric(bundle.spec, elsewhere / "evaluated") == metric(bundle.spec, evaluated.output)
 
 
@@ -135,7 +135,7 @@ def test_unzipped_package(bundle: Bundle, data: Data, package: Path, work: Path)
     inference = {**bundle.spec.inference, **data.inference, **weights, "output_dir": output / "inferred"}
     run_bundle(package, "inference", inference)
     check_results(bundle.spec, output / "inferred", data.cases)
-    evaluate = {**bundle.evaluate, **data.evaluate, **weights, "output_dir": output / "evaluated"}
+    evaluate = {**bundle.spec.inference, **data.evaluate, **weights, "output_dir": output / "evaluated"}
     run_bundle(package, "evaluate", evaluate)
     assert np.isfinite(metric(bundle.spec, output / "evaluated"))
 

@@ -58,7 +58,7 @@ def test_inference(bundle: Bundle, data: Data, unbroken: Run, inferred: Inferred
 
 def test_evaluation(bundle: Bundle, data: Data, unbroken: Run, evaluated: Inferred, work: Path) -> None:
     output = work / "two_evaluated"
-    options = {**bundle.evaluate, **data.evaluate, "ckpt_path": unbroken.best, "output_dir": output}
+    options = {**bundle.spec.inference, **data.evaluate, "ckpt_path": unbroken.best, "output_dir": output}
     run_bundle(bundle.path, "multi_gpu_evaluate", options, processes=PROCESSES, fresh=bundle.name in TORCHRUN)
     assert metric(bundle.spec, output) == pytest.approx(metric(bundle.spec, evaluated.output), rel=1e-6)
     one, two = (sorted(p.name for p in folder.iterdir()) for folder in (evaluated.output, output))
